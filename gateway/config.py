@@ -14,10 +14,11 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from gateway.configtable import (
     ConfigFaults,
+    Core,
     Endpoint,
     Network,
     Table,
@@ -52,11 +53,6 @@ __all__ = [
 
 _DAY = 86400
 _LEVELS = ("debug", "info", "warn", "error", "critical")
-_CORE = re.compile(
-    r"(?P<scheme>sips?):(?P<host>\[[0-9A-Fa-f:.]+\]|[^:;?@\s\[\]]+)"
-    r"(?::(?P<port>\d{1,5}))?(?:;transport=(?P<transport>udp|tcp|tls))?\Z",
-    re.IGNORECASE,
-)
 _DEFAULT_BINDING: Mapping[str, Any] = {
     "type": "csp-http",
     "endpoint": "tcp:8080:interface=127.0.0.1",
@@ -69,34 +65,6 @@ class BindingChecker(Protocol):
 
     def parseConfig(self, table: dict[str, Any], path: str) -> object:
         """Check one table; raise ``ConfigFaults`` or ``ConfigError``."""
-
-
-class Core(NamedTuple):
-    """One address of the SIP core: transport is udp, tcp or tls."""
-
-    transport: str
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Core:
-        """Read ``sip:HOST[:PORT][;transport=udp|tcp|tls]``; raises ValueError."""
-        match = _CORE.match(text)
-        if match is None:
-            raise ValueError("not the SIP URI of a host")
-        secure = match["scheme"].lower() == "sips"
-        transport = (match["transport"] or ("tls" if secure else "udp")).lower()
-        if secure and transport == "udp":
-            raise ValueError("sips over udp")
-        transport = "tls" if secure else transport
-        port = int(match["port"] or (5061 if transport == "tls" else 5060))
-        if not 0 < port < 65536:
-            raise ValueError("the port")
-        return cls(transport, host(match["host"]), port)
-
-    def __str__(self) -> str:
-        shown = f"[{self.host}]" if ":" in self.host else self.host
-        return f"sip:{shown}:{self.port};transport={self.transport}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,14 +321,13 @@ class _Document:
 
     def session(self) -> Session:
         table = self._section("session")
+        least = table.duration("keep_alive_min", 60, minimum=1, maximum=_DAY)
+        most = table.duration("keep_alive_max", _DAY, minimum=1, maximum=30 * _DAY)
+        granted = max(least, min(600, most))
         found = Session(
-            keep_alive=table.duration("keep_alive", 600, minimum=1, maximum=_DAY),
-            keep_alive_min=table.duration(
-                "keep_alive_min", 60, minimum=1, maximum=_DAY
-            ),
-            keep_alive_max=table.duration(
-                "keep_alive_max", _DAY, minimum=1, maximum=30 * _DAY
-            ),
+            keep_alive=table.duration("keep_alive", granted, minimum=1),
+            keep_alive_min=least,
+            keep_alive_max=most,
             per_user=table.integer("per_user", 8, minimum=1, maximum=255),
             re_establish=table.boolean("re_establish", True),
             retention=table.integer("retention", 5, maximum=100),
@@ -368,23 +335,27 @@ class _Document:
             multi_trans=table.integer("multi_trans", 8, minimum=1, maximum=64),
             queue=table.integer("queue", 255, minimum=1, maximum=65535),
         )
-        if found.keep_alive_min > found.keep_alive_max:
+        if least > most:
             table.fault("keep_alive_min", "must not be above keep_alive_max")
-        elif not found.keep_alive_min <= found.keep_alive <= found.keep_alive_max:
-            table.fault(
-                "keep_alive", "must lie between keep_alive_min and keep_alive_max"
-            )
+        elif not least <= found.keep_alive <= most:
+            allowed = f"keep_alive_min to keep_alive_max, {least} to {most}"
+            table.fault("keep_alive", f"must lie within {allowed}")
         table.finish()
         return found
 
     def offline(self) -> Offline:
         table = self._section("offline")
+        # A default never makes a fault: it gives way to the limit that was set.
+        max_bytes = table.size("max_bytes", 2 * 2**20)
+        max_age = table.duration("max_age", 7 * _DAY, minimum=1)
         found = Offline(
             max_messages=table.integer("max_messages", 255, maximum=1_000_000),
-            max_bytes=table.size("max_bytes", 2 * 2**20),
-            max_size=table.size("max_size", 300 * 2**10),
-            max_age=table.duration("max_age", 7 * _DAY, minimum=1),
-            default_age=table.duration("default_age", 3 * _DAY, minimum=1),
+            max_bytes=max_bytes,
+            max_size=table.size("max_size", min(300 * 2**10, max_bytes)),
+            max_age=max_age,
+            default_age=table.duration(
+                "default_age", min(3 * _DAY, max_age), minimum=1
+            ),
         )
         if found.default_age > found.max_age:
             table.fault("default_age", "must not be above max_age")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from gateway.errors import ConfigError
@@ -37,6 +37,11 @@ _SIZE = {
 _HOST = re.compile(
     r"(?=.{1,253}\Z)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?)"
     r"(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?)*\Z"
+)
+_CORE = re.compile(
+    r"(?P<scheme>sips?):(?P<host>\[[0-9A-Fa-f:.]+\]|[^:;?@\s\[\]]+)"
+    r"(?::(?P<port>\d{1,5}))?(?:;transport=(?P<transport>udp|tcp|tls))?\Z",
+    re.IGNORECASE,
 )
 _SECRET_KEYS = ("password", "secret", "token")
 # The arguments of Twisted's endpoint strings that name files.
@@ -113,6 +118,34 @@ class Endpoint:
         return self.text
 
 
+class Core(NamedTuple):
+    """One address of the SIP core: transport is udp, tcp or tls."""
+
+    transport: str
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Core:
+        """Read ``sip:HOST[:PORT][;transport=udp|tcp|tls]``; raises ValueError."""
+        match = _CORE.match(text)
+        if match is None:
+            raise ValueError("not the SIP URI of a host")
+        secure = match["scheme"].lower() == "sips"
+        transport = (match["transport"] or ("tls" if secure else "udp")).lower()
+        if secure and transport == "udp":
+            raise ValueError("sips over udp")
+        transport = "tls" if secure else transport
+        port = int(match["port"] or (5061 if transport == "tls" else 5060))
+        if not 0 < port < 65536:
+            raise ValueError("the port")
+        return cls(transport, host(match["host"]), port)
+
+    def __str__(self) -> str:
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        return f"sip:{shown}:{self.port};transport={self.transport}"
+
+
 def duration(value: object) -> float:
     """Read a duration: a number of seconds, or text such as ``"90s"`` or ``"7d"``.
 
@@ -187,7 +220,8 @@ class Table:
         self._own = faults is None
         self._faults: list[ConfigError] = [] if faults is None else faults
         self._base = base
-        self._known: list[str] = []
+        # A plugin was found by the `type` of its table: read before it came here.
+        self._known: list[str] = ["type"] if faults is None else []
 
     def fault(self, key: str, reason: str) -> None:
         """Note one fault of ``key``."""
