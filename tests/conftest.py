@@ -20,8 +20,7 @@ _STARTED_BY = {
     "kamailio": "kamailio",
     "sipp": "sipp",
     "baresip": "baresip",
-    "tshark": "tshark",
-    "capture": "tshark",
+    "capture": "capture",
     "postgres": "postgresql",
 }
 _MOST_IDS = 3
@@ -90,7 +89,8 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Print the closing table: component, version, found or absent, tests that ran."""
-    ran = Counter(terminalreporter._session.config.stash.get(_RAN, []))
+    used = config.stash.setdefault(_RAN, [])
+    ran = Counter(used)
     if config.getoption("--components") is None and not ran:
         return
     terminalreporter.section("components")

@@ -11,6 +11,7 @@ import glob
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -27,10 +28,12 @@ class Component:
     name: str
     packages: tuple[str, ...]
     probes: tuple[str, ...]
+    # For what takes a permission besides: a command that succeeds only with it.
+    permitted: tuple[str, ...] = ()
 
     def found(self) -> bool:
-        """Tell whether every probe is on this machine."""
-        return all(_probe(probe) for probe in self.probes)
+        """Tell whether every probe is on this machine, and may be used."""
+        return all(_probe(probe) for probe in self.probes) and _works(self.permitted)
 
     def version(self) -> str:
         """Return the version of the Debian package, or "other" for a local build."""
@@ -46,6 +49,14 @@ def _probe(probe: str) -> bool:
         return bool(glob.glob(probe))
     # sbin is not in the PATH of an ordinary user, and the programs run as well.
     return shutil.which(probe) is not None or Path("/usr/sbin", probe).exists()
+
+
+@cache
+def _works(command: tuple[str, ...]) -> bool:
+    if not command:
+        return True
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode == 0 and "lo" in done.stdout
 
 
 _MODULES = "/usr/lib/*/kamailio/modules"
@@ -77,6 +88,13 @@ COMPONENTS: dict[str, Component] = {
         Component(name="sipp", packages=("sip-tester",), probes=("sipp",)),
         Component(name="baresip", packages=("baresip-core",), probes=("baresip",)),
         Component(name="tshark", packages=("tshark",), probes=("tshark",)),
+        # Live captures on the loopback interface: root, or the right to capture.
+        Component(
+            name="capture",
+            packages=("tshark",),
+            probes=("tshark", "dumpcap"),
+            permitted=("dumpcap", "-D"),
+        ),
         Component(
             name="postgresql",
             packages=("postgresql-15",),
