@@ -57,12 +57,12 @@ _USUAL = (
 ).split()
 # As sent -> canonical. Filled once with the spellings that occur; a hostile peer
 # cannot make it grow.
-_NAMES: dict[str, str] = {}
+NAMES: dict[str, str] = {}
 for _name in (*_ODD_CASE, *_USUAL):
     for _spelling in (_name, _name.lower(), _name.upper()):
-        _NAMES[_spelling] = _name
+        NAMES[_spelling] = _name
 for _short, _name in _COMPACT.items():
-    _NAMES[_short] = _NAMES[_short.upper()] = _name
+    NAMES[_short] = NAMES[_short.upper()] = _name
 
 # Fields whose value may hold commas that separate nothing (RFC 3261 7.3.1, 20).
 _WHOLE = frozenset(
@@ -77,15 +77,19 @@ def canonical(name: str) -> str:
 
     Raises ValueError when the name is no token (RFC 3261 25.1 header-name).
     """
-    known = _NAMES.get(name)
+    known = NAMES.get(name)
     if known is not None:
         return known
     if TOKEN.match(name) is None:
         raise ValueError(f"not a header field name: {name[:40]!r}")
-    known = _NAMES.get(name.lower())
+    known = NAMES.get(name.lower())
     if known is not None:
         return known
     return "-".join(part.capitalize() for part in name.split("-"))
+
+
+# One value is kept as itself: nearly all fields have one.
+Fields = dict[str, str | tuple[str, ...]]
 
 
 class Headers:
@@ -95,28 +99,33 @@ class Headers:
     appearance is (RFC 3261 7.3.1 gives no meaning to it).
     """
 
-    __slots__ = ("_fields",)
+    __slots__ = ("fields",)
 
-    def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
-        self._fields: dict[str, tuple[str, ...]] = {}
-        for name, value in items:
-            self.add(name, value)
+    def __init__(self, fields: Fields | None = None) -> None:
+        """Take over a dictionary with canonical names, else begin empty."""
+        self.fields: Fields = {} if fields is None else fields
 
     @classmethod
-    def of(cls, fields: dict[str, tuple[str, ...]]) -> Headers:
-        """Take over a dictionary with canonical names."""
-        headers = cls.__new__(cls)
-        headers._fields = fields
+    def of(cls, items: Iterable[tuple[str, str]]) -> Headers:
+        """Make headers of (name, value) pairs, names in any spelling."""
+        headers = cls()
+        for name, value in items:
+            headers.add(name, value)
         return headers
 
     def get(self, name: str) -> str | None:
         """Return the first value of a field, or None."""
-        values = self._fields.get(name) or self._fields.get(canonical(name))
-        return values[0] if values else None
+        value = self.fields.get(name)
+        if value is None:
+            value = self.fields.get(canonical(name))
+            if value is None:
+                return None
+        return value if isinstance(value, str) else value[0]
 
     def all(self, name: str) -> list[str]:
         """Return every value of a field as it came, comma lists not split."""
-        return list(self._fields.get(canonical(name), ()))
+        value = self.fields.get(canonical(name), ())
+        return [value] if isinstance(value, str) else list(value)
 
     def values(self, name: str) -> list[str]:
         """Return every value of a field, comma lists split (RFC 3261 7.3.1).
@@ -125,64 +134,66 @@ class Headers:
         fields that are no lists, such as Date or the credentials. Raises Malformed
         for an unclosed quoted string.
         """
-        name = canonical(name)
-        values = self._fields.get(name, ())
-        if name in _WHOLE:
-            return list(values)
+        values = self.all(name)
+        if canonical(name) in _WHOLE:
+            return values
         return [part for value in values for part in split_list(value)]
 
     def add(self, name: str, value: str) -> None:
         """Append a value behind those that the field has."""
-        name = canonical(name)
-        self._fields[name] = (*self._fields.get(name, ()), value)
+        self.set_all(name, (*self.all(name), value))
 
     def prepend(self, name: str, value: str) -> None:
         """Put a value before those that the field has (Via, Route, Record-Route)."""
-        name = canonical(name)
-        self._fields[name] = (value, *self._fields.get(name, ()))
+        self.set_all(name, (value, *self.all(name)))
 
     def set(self, name: str, value: str) -> None:
         """Give the field this one value."""
-        self._fields[canonical(name)] = (value,)
+        self.fields[canonical(name)] = value
 
     def set_all(self, name: str, values: Iterable[str]) -> None:
         """Give the field these values; none removes it."""
         name, kept = canonical(name), tuple(values)
-        if kept:
-            self._fields[name] = kept
+        if len(kept) == 1:
+            self.fields[name] = kept[0]
+        elif kept:
+            self.fields[name] = kept
         else:
-            self._fields.pop(name, None)
+            self.fields.pop(name, None)
 
     def remove(self, name: str) -> None:
         """Drop a field with all its values; an absent one is no error."""
-        self._fields.pop(canonical(name), None)
+        self.fields.pop(canonical(name), None)
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Walk over every (canonical name, value)."""
-        for name, values in self._fields.items():
-            for value in values:
+        for name, value in self.fields.items():
+            if isinstance(value, str):
                 yield name, value
+            else:
+                for single in value:
+                    yield name, single
 
     def copy(self) -> Headers:
         """Make an independent copy; cheap, since values are immutable."""
-        return Headers.of(self._fields.copy())
+        return Headers(self.fields.copy())
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and canonical(name) in self._fields
+        return isinstance(name, str) and canonical(name) in self.fields
 
     def __len__(self) -> int:
-        return sum(map(len, self._fields.values()))
+        return sum(1 for _ in self.items())
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Headers):
             return NotImplemented
-        return self._fields == other._fields
+        return self.fields == other.fields
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         # Names only: values hold credentials and message subjects.
-        return f"<Headers {' '.join(self._fields)}>"
+        return f"<Headers {' '.join(self.fields)}>"
 
 
 _PIECE = re.compile(
