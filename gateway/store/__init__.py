@@ -187,7 +187,7 @@ class Store(Protocol):
         """List subscribers in order of AoR, from the one behind ``after``."""
 
     async def add_subscribers(
-        self, subscribers: Sequence[Subscriber], *, replace: bool = False
+        self, new: Sequence[Subscriber], *, replace: bool = False
     ) -> list[Clash]:
         """Add all of them, or none when there is any clash (which is returned).
 
@@ -262,7 +262,7 @@ class Store(Protocol):
     # Registrations
 
     async def registration(self, new: Registration) -> Registration:
-        """Return the registration of ``new.aor``; ``new`` is kept if it is the first."""
+        """Return the registration of ``new.aor``; the first one given is kept."""
 
     async def save_registration(self, registration: Registration) -> None:
         """Keep the CSeq (and Call-ID) that is in use from now on."""
