@@ -113,9 +113,8 @@ class HttpConnection(Protocol):
             self._phase = reader.phase
             if not self._serving and not self._closing:
                 self._await_more()
-        if reader.continue_owed and not self._serving and not self._queue:
-            reader.continue_owed = False
-            self._write(CONTINUE)
+        if reader.continue_owed:
+            self._say_continue()
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """Forget the connection; what was begun goes on."""
@@ -186,6 +185,14 @@ class HttpConnection(Protocol):
         if not self._reading and not self._queue and not self._closing:
             self._reading = True
             self.transport.resumeProducing()  # type: ignore[union-attr]
+        if self._reader.continue_owed:
+            self._say_continue()
+
+    def _say_continue(self) -> None:
+        """Ask for the body that a client holds back, in the order of the replies."""
+        if not self.busy and not self._closing:
+            self._reader.continue_owed = False
+            self._write(CONTINUE)
 
     async def _serve(self, request: Request) -> None:
         """Let the gateway answer one request."""

@@ -32,7 +32,7 @@ _NEEDED = frozenset(
     )
 )
 # A whole request line whose method llhttp does not know: 501 instead of 400.
-_REQUEST_LINE = re.compile(rb"(?:\A|\n)[!-~]{1,32} [!-~]+ HTTP/1\.[01]\r\n")
+_REQUEST_LINE = re.compile(rb"\s*[!-~]{1,32} [!-~]+ HTTP/1\.[01]\r\n")
 
 Router = Callable[[bytes, bytes], Refusal | None]
 """Tells by method and request target whether a request is refused."""
@@ -160,7 +160,7 @@ class RequestReader:
         if isinstance(error, httptools.HttpParserCallbackError):
             raise error.__context__ or error  # our own defect, not the client's
         if isinstance(error, httptools.HttpParserInvalidMethodError):
-            if _REQUEST_LINE.search(data):
+            if not self._done and _REQUEST_LINE.match(data):
                 return _refuse(501, "The method is not known.")
             return _refuse(400, "This is not HTTP.")
         text = str(error)

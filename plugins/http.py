@@ -436,13 +436,11 @@ class HttpBinding:
         """Check a table of this type; raises ``ConfigFaults``."""
         return parse_config(table, path)
 
-    def makeService(
-        self, reactor: Any, config: HttpConfig, gateway: IGateway
-    ) -> HttpService:
+    def makeService(self, reactor: Any, config: Any, gateway: IGateway) -> HttpService:
         """Make the service that owns the listener."""
         return HttpService(reactor, config, gateway)
 
-    def describe(self, config: HttpConfig) -> list[str]:
+    def describe(self, config: Any) -> list[str]:
         """Name the URL under which handsets reach it."""
         endpoint = config.endpoint
         scheme = "https" if endpoint.kind == "ssl" else "http"
