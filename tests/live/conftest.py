@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import pytest
 
+from tests.live.gateway import GatewayService, beside
+from tests.live.handset import Handset
 from tests.live.programs import Baresip, Capture, Kamailio, Program, sipp_scenario
 from tests.live.sipuser import SipUser
 
@@ -24,7 +26,7 @@ class Stage:
 
     def start(self, program: P) -> P:
         """Start a program that is stopped with the test at the latest."""
-        self.ending.callback(lambda: program.stop() if program.running else None)
+        self.ending.callback(program.end)
         program.start()
         return program
 
@@ -63,6 +65,39 @@ def sipp(stage: Stage) -> Callable[..., Program]:
     """Start SIPp with a scenario and its further arguments."""
     return lambda scenario, *arguments: stage.start(
         sipp_scenario(stage.folder, scenario, *arguments)
+    )
+
+
+@pytest.fixture
+def gateway(stage: Stage) -> Callable[..., GatewayService]:
+    """Start the service; its options are those of :class:`GatewayService`."""
+    return lambda **options: stage.start(GatewayService(stage.folder, **options))
+
+
+@pytest.fixture
+def bridge(stage: Stage) -> Callable[..., tuple[GatewayService, Kamailio]]:
+    """Start the service and a core; :func:`tests.live.gateway.beside` says which."""
+
+    def start(
+        side: str, *, transport: str = "udp", **options: str
+    ) -> tuple[GatewayService, Kamailio]:
+        gateway, core = beside(stage.folder, side, transport=transport, **options)
+        stage.start(core)
+        return stage.start(gateway), core
+
+    return start
+
+
+@pytest.fixture
+def handset(stage: Stage) -> Callable[..., Handset]:
+    """Make a handset of a gateway's subscriber; the options of :class:`Handset`."""
+    return lambda gateway, user, **options: stage.ending.enter_context(
+        Handset(
+            gateway.http_port,
+            f"wv:{user}@{gateway.domain}",
+            gateway.password(user),
+            **options,
+        )
     )
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -107,6 +106,11 @@ class Program:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
+
+    def end(self) -> None:
+        """End it with the test, however far it came."""
+        if self.running:
+            self.stop()
 
     def finish(self, patience: float = PATIENCE) -> int:
         """Wait for it to end by itself; return its exit status."""
@@ -271,25 +275,3 @@ class Capture(Program):
         ours = " || ".join(f"udp.port == {port}" for port in self.ports)
         objects = "(sip && (_ws.malformed || _ws.expert.severity >= 0x400000))"
         return self.read("-Y", f"{objects} || (!sip && ({ours}))").splitlines()
-
-
-class GatewayService(Program):
-    """The service as an operator runs it: ``twistd -n imps-gateway --config FILE``."""
-
-    def __init__(self, folder: Path, config: Path, ports: list[int]) -> None:
-        self.config = config
-        self.ports = ports
-        twistd = str(Path(sys.executable).parent / "twistd")
-        command = [twistd, "-n", "--pidfile=", "imps-gateway", "--config", str(config)]
-        super().__init__(command, folder / "gateway.log")
-
-    def start(self) -> None:
-        """Start it and wait until it takes connections on its TCP ports."""
-        super().start()
-        self.wait_for(lambda: all(map(listens, self.ports)), "the gateway")
-
-    def check(self) -> None:
-        """Fail when the log shows a defect of ours."""
-        output = self.output()
-        for word in ("Traceback", "Unhandled"):
-            assert word not in output, output
