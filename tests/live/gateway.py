@@ -10,7 +10,7 @@ from tests.live.ports import free_ports
 from tests.live.programs import Kamailio, Program, listens
 
 # Those of the core's users whose terminal is a handset. All others are SIP users.
-HANDSETS = ("alice", "carol")
+HANDSETS = ("carol", "dave")
 
 _CONFIG = """\
 [gateway]

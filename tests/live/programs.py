@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -107,6 +110,10 @@ class Program:
             process.wait()
             raise
 
+    def signal(self, number: int) -> None:
+        """Send a signal to it and all its children."""
+        os.killpg(self.pid, number)
+
     def end(self) -> None:
         """End it with the test, however far it came."""
         if self.running:
@@ -129,12 +136,12 @@ class Kamailio(Program):
         self, folder: Path, *, as_uri: str = "", psi: str = "", users: str = ""
     ) -> None:
         ports = free_ports(4)
-        self.sip_port, self.isc_port, http_port, msrp_port = ports
+        self.sip_port, self.isc_port, self.http_port, msrp_port = ports
         self.domain = "im.example.test"
         environment = {
             "KAM_SIP_PORT": str(self.sip_port),
             "KAM_ISC_PORT": str(self.isc_port),
-            "KAM_HTTP_PORT": str(http_port),
+            "KAM_HTTP_PORT": str(self.http_port),
             "KAM_MSRP_PORT": str(msrp_port),
             "KAM_DOMAIN": self.domain,
         }
@@ -159,6 +166,27 @@ class Kamailio(Program):
         super().start()
         for port in (self.sip_port, self.isc_port):
             self.wait_for(partial(_answers, port, self.domain), "Kamailio")
+
+    def contacts(self, user: str) -> list[str]:
+        """Return the addresses at which a user is registered."""
+        asked = {
+            "jsonrpc": "2.0",
+            "method": "ul.lookup",
+            "params": ["location", f"{user}@{self.domain}"],
+            "id": 1,
+        }
+        url = f"http://127.0.0.1:{self.http_port}/RPC"
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(url, json.dumps(asked).encode(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                answer = json.load(response)
+        except urllib.error.HTTPError as error:
+            # So it says that there is none.
+            error.close()
+            return []
+        found = answer["result"]["Contacts"]
+        return [entry["Contact"]["Address"] for entry in found]
 
 
 def _answers(port: int, domain: str) -> bool:

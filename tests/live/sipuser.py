@@ -128,13 +128,15 @@ class SipUser:
         mark = "" if self.transport == "udp" else f";transport={self.transport}"
         return f"<sip:{self.user}@127.0.0.1:{self.port}{mark}>"
 
-    def register(self, *, expires: int = 60, authenticate: bool = True) -> Message:
-        """Register the contact; answer one challenge."""
+    def register(
+        self, *, expires: int = 60, authenticate: bool = True, contact: str = ""
+    ) -> Message:
+        """Register this terminal, or another contact of its user."""
         return self.request(
             "REGISTER",
             f"sip:{self.domain}",
             to=self.aor,
-            headers=(f"Contact: {self.contact};expires={expires}",),
+            headers=(f"Contact: {contact or self.contact};expires={expires}",),
             authenticate=authenticate,
         )
 

@@ -17,6 +17,8 @@ def test_two_terminals_talk_through_the_core(kamailio, sip_user, transport):
     assert alice.register(authenticate=False).status == 401
     assert alice.register().status == 200
     assert bob.register().status == 200
+    assert [str(bob.port) in contact for contact in core.contacts("bob")] == [True]
+    assert core.contacts("carol") == []
 
     assert alice.message(bob.aor, "hello bob").status == 200
     came = bob.expect()
