@@ -8,11 +8,13 @@ otherwise).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from zope.interface import implementer
@@ -71,30 +73,31 @@ def make_context(arguments: Mapping[str, str], minimum: str = MODERN) -> SSL.Con
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.set_session_id(b"imps-gateway")
     context.set_cipher_list(_CIPHERS if minimum >= MODERN else _OLD_CIPHERS)
-    # Without this OpenSSL asks the terminal for the passphrase of an encrypted key.
-    context.set_passwd_cb(lambda *_: b"")
-    _load("certKey", context.use_certificate_chain_file, certificate)
-    _load("privateKey", context.use_privatekey_file, key)
-    if chain:
-        _add_chain(context, chain)
+    first, *rest = _certificates("certKey", certificate)
+    context.use_certificate(first)
+    for further in [*rest, *(_certificates("extraCertChain", chain) if chain else ())]:
+        context.add_extra_chain_cert(further)
+    private_key = _private_key(key)
     try:
+        context.use_privatekey(private_key)
         context.check_privatekey()
     except SSL.Error:
         raise ValueError("privateKey and certKey do not belong together") from None
     return context
 
 
-def _load(name: str, read: Callable[[str], None], file: str) -> None:
+def _certificates(name: str, file: str) -> list[x509.Certificate]:
     try:
-        read(file)
-    except SSL.Error:
-        raise ValueError(f"{name} holds nothing usable in PEM form: {file}") from None
-
-
-def _add_chain(context: SSL.Context, file: str) -> None:
-    try:
-        chain = x509.load_pem_x509_certificates(Path(file).read_bytes())
+        return x509.load_pem_x509_certificates(Path(file).read_bytes())
     except (OSError, ValueError):
-        raise ValueError(f"extraCertChain holds no certificate: {file}") from None
-    for certificate in chain:
-        context.add_extra_chain_cert(certificate)
+        raise ValueError(f"{name} holds no certificate in PEM form: {file}") from None
+
+
+def _private_key(file: str) -> Any:
+    # Loaded here, because OpenSSL would ask the terminal for a passphrase.
+    try:
+        return serialization.load_pem_private_key(Path(file).read_bytes(), None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError(
+            f"privateKey holds no unencrypted private key in PEM form: {file}"
+        ) from None

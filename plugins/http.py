@@ -328,6 +328,11 @@ class HttpService(Service):
         self._ticking = LoopingCall(self._front.sweep)
         self._ticking.clock = reactor
 
+    @property
+    def connections(self) -> frozenset[HttpConnection]:
+        """The connections that are open now."""
+        return frozenset(self._front.connections)
+
     def privilegedStartService(self) -> None:
         """Listen before root's rights are given up: the port may be 443."""
         self._listen()
