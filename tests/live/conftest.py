@@ -11,7 +11,14 @@ import pytest
 
 from tests.live.gateway import GatewayService, beside
 from tests.live.handset import Handset
-from tests.live.programs import Baresip, Capture, Kamailio, Program, sipp_scenario
+from tests.live.programs import (
+    Baresip,
+    Capture,
+    Kamailio,
+    PostgreSql,
+    Program,
+    sipp_scenario,
+)
 from tests.live.sipuser import SipUser
 
 P = TypeVar("P", bound=Program)
@@ -99,6 +106,12 @@ def handset(stage: Stage) -> Callable[..., Handset]:
             **options,
         )
     )
+
+
+@pytest.fixture
+def postgres(stage: Stage) -> PostgreSql:
+    """Start a private database server."""
+    return stage.start(PostgreSql(stage.folder / "postgres.log"))
 
 
 @pytest.fixture

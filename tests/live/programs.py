@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -303,3 +305,39 @@ class Capture(Program):
         ours = " || ".join(f"udp.port == {port}" for port in self.ports)
         objects = "(sip && (_ws.malformed || _ws.expert.severity >= 0x400000))"
         return self.read("-Y", f"{objects} || (!sip && ({ours}))").splitlines()
+
+
+class PostgreSql(Program):
+    """A private database server; it can be stopped and started on the same port."""
+
+    def __init__(self, log: Path) -> None:
+        (self.port,) = free_ports()
+        # Not the test's own folder: the server, never root, must be able to reach it.
+        self.folder = Path(tempfile.mkdtemp(prefix="imps-postgres-"))
+        self.folder.chmod(0o755)
+        script = str(COMPONENTS / "postgres" / "run-postgres.sh")
+        environment = {"PGPORT": str(self.port), "PGDATABASE": "imps"}
+        super().__init__([script, str(self.folder)], log, environment)
+
+    @property
+    def url(self) -> str:
+        """The value of ``store.url``."""
+        return f"postgresql://test@127.0.0.1:{self.port}/imps"
+
+    def start(self) -> None:
+        """Start it, the first time with a new cluster; wait until it is ready."""
+        already = self.output().count("ready to accept connections")
+        super().start()
+        self.wait_for(
+            lambda: self.output().count("ready to accept connections") > already,
+            "PostgreSQL",
+        )
+
+    def stop(self, number: int = signal.SIGINT, patience: float = PATIENCE) -> int:
+        """End it at once: connections are cut."""
+        return super().stop(number, patience)
+
+    def end(self) -> None:
+        """End it and remove its files."""
+        super().end()
+        shutil.rmtree(self.folder)

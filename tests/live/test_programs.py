@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from tests.components.tshark.mkpcap import write_pcap
@@ -121,6 +122,18 @@ def test_tshark_tells_what_is_malformed(tmp_path):
     assert judged.malformed() == []
     write_pcap(judged.file, [("udp", 5999, 5070, data) for data in [REQUEST, *bad]])
     assert len(judged.malformed()) == len(bad)
+
+
+def test_the_database_keeps_its_rows_over_a_restart(postgres):
+    with psycopg.connect(postgres.url) as connection:
+        connection.execute("create table kept (text text)")
+        connection.execute("insert into kept values ('hello')")
+    postgres.stop()
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(postgres.url)
+    postgres.start()
+    with psycopg.connect(postgres.url) as connection:
+        assert connection.execute("select text from kept").fetchall() == [("hello",)]
 
 
 def test_the_terminal_unfolds_headers():
