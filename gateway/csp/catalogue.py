@@ -69,5 +69,5 @@ ALIASES: Mapping[str, str] = {
 
 
 def primitive_named(name: str) -> type[Primitive] | None:
-    """The primitive that an element name stands for, in any version; None if unknown."""
+    """The primitive that an element name stands for in any version, or None."""
     return PRIMITIVES.get(name) or PRIMITIVES.get(ALIASES.get(name, ""))

@@ -15,7 +15,7 @@ import functools
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, make_dataclass
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 
@@ -47,6 +47,15 @@ class Kind(enum.Enum):
     STRUCTURE = "structure"
 
 
+# Texts of people, secrets and content: their blanks are part of them. Around all other
+# text, blanks are the layout of the sender.
+_VERBATIM = frozenset(
+    "AnswerOptionText ContainedvCard ContentData Description DirectContent FriendlyName"
+    " InText InviteNote Name Nonce Note Password PresenceValue ResponseNote SName"
+    " SearchString SegmentContent SystemMessageText Text Value VerificationKey".split()
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Element:
     """The element that carries a field: its wire name, versions and rules."""
@@ -61,6 +70,11 @@ class Element:
     empty: bool = False
     foreign: bool = False
     pts: str | None = None
+
+    @property
+    def verbatim(self) -> bool:
+        """Whether blanks at either end of the text belong to the value."""
+        return self.name in _VERBATIM
 
     def known_in(self, version: Version) -> bool:
         """Whether ``version`` has this element at this place."""
@@ -209,7 +223,7 @@ class Description:
     whatever version; `ordered` gives the fields of one version in its order.
     """
 
-    __slots__ = ("_ordered", "by_name", "cls", "fields", "text_field")
+    __slots__ = ("_ordered", "_twin", "by_name", "cls", "fields", "text_field")
 
     def __init__(self, cls: type[Structure]) -> None:
         self.cls = cls
@@ -219,6 +233,14 @@ class Description:
             (field for field in self.fields if field.attribute == cls.TEXT_FIELD), None
         )
         self._ordered = {version: self._order(version) for version in Version}
+        # A frozen dataclass sets each slot by object.__setattr__. Its unfrozen twin has
+        # the same slots and is filled five times as fast; see `build`.
+        self._twin: Any = make_dataclass(
+            cls.__name__,
+            [field.attribute for field in self.fields],
+            bases=cls.__bases__,
+            slots=True,
+        )
 
     def ordered(self, version: Version) -> tuple[Field, ...]:
         """The fields that ``version`` knows, in the order it sends them."""
@@ -228,6 +250,12 @@ class Description:
         """The field that is the element's own text in ``version``, if any."""
         until = self.cls.TEXT_UNTIL
         return self.text_field if until is not None and version <= until else None
+
+    def build(self, values: list[Any]) -> Any:
+        """Make the structure from the values of all `fields`, in declaration order."""
+        made = self._twin(*values)
+        made.__class__ = self.cls
+        return made
 
     def _order(self, version: Version) -> tuple[Field, ...]:
         known = [field for field in self.fields if field.element.known_in(version)]
