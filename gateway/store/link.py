@@ -7,9 +7,11 @@ in what they do at connection and in how a result for each of many rows is had.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -204,6 +206,20 @@ class Database:
                 "store.url",
                 f"{self.dialect} is not supported; sqlite:///FILE or postgresql://…",
             )
+
+    def make_file(self) -> None:
+        """Make a SQLite file (0600) and its directory; raises ``ConfigError``."""
+        url = self.engine.url
+        if self.dialect != "sqlite" or self.memory or url.query:
+            return
+        path = Path(url.database or "")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # SQLite gives the files beside it the same mode: they hold what people
+            # write to each other.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise ConfigError("store.url", f"{error.strerror}: {path}") from None
 
     def link(self, *, write: bool) -> Link:
         """Open a connection; raises the driver's error when that fails."""

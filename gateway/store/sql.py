@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -87,7 +86,7 @@ class SqlStore:
 
     async def open(self) -> None:
         """Connect, check the schema (or make it), start the threads."""
-        self._prepare_directory()
+        self.database.make_file()
         connect = lambda: self.database.link(write=False)  # noqa: E731
         if self._reactor is None:
             self._reader = InlineReader(connect)
@@ -101,16 +100,6 @@ class SqlStore:
             self._reader.stop()
             raise
         self._writer.start()
-
-    def _prepare_directory(self) -> None:
-        url = self.database.engine.url
-        if self.database.dialect == "sqlite" and url.database and not url.query:
-            try:
-                Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise ConfigError(
-                    "store.url", f"{error.strerror}: {url.database}"
-                ) from None
 
     async def _check_durability(self) -> None:
         """Read back what promises rest on (semantics 6)."""
@@ -201,6 +190,13 @@ class SqlStore:
         addition = subscribers.Addition(rows, replace, self.bounds.subscribers)
         found: list[Clash] = await self._write(subscribers.ADD, addition, "subscribers")
         return found
+
+    async def clashes(
+        self, new: Sequence[Subscriber], *, replace: bool = False
+    ) -> list[Clash]:
+        """Say what ``add_subscribers`` would; nothing is written."""
+        rows = [subscribers.keys(each) for each in new]
+        return await self._read(partial(subscribers.would_clash, rows, replace))
 
     async def remove_subscriber(self, aor: str) -> bool:
         """Remove a subscriber and his registration."""

@@ -17,7 +17,7 @@ from gateway.store.writer import Operation
 
 _c = subscribers.c
 _COLUMNS = [column for column in subscribers.columns]
-_KEYS: tuple[Literal["aor", "user_id", "msisdn"], ...] = ("aor", "user_id", "msisdn")
+KEYS: tuple[Literal["aor", "user_id", "msisdn"], ...] = ("aor", "user_id", "msisdn")
 # From so many on, reading all keys is cheaper than looking up each.
 _MANY = 500
 _REVISION_NAME = "subscriber_revision"
@@ -88,6 +88,11 @@ def to_row(subscriber: Subscriber, secrets: Secrets) -> dict[str, Any]:
     }
 
 
+def keys(subscriber: Subscriber) -> dict[str, Any]:
+    """Return what may clash of a subscriber."""
+    return {name: getattr(subscriber, name) for name in KEYS}
+
+
 def from_row(row: Row, secrets: Secrets) -> Subscriber:
     """Read a row of all columns; ``ConfigError`` when it cannot be unsealed."""
     aor = row[0]
@@ -112,7 +117,7 @@ def clashes(
     replaced = {row["aor"] for row in rows} if replace else frozenset()
     kept = [keys for keys in present if keys[0] not in replaced]
     found: list[Clash] = []
-    for place, name in enumerate(_KEYS):
+    for place, name in enumerate(KEYS):
         taken = {keys[place] for keys in kept}
         for index, row in enumerate(rows):
             value = row[name]
@@ -128,12 +133,22 @@ def _add(link: Link, batch: Sequence[Addition]) -> list[list[Clash]]:
     return [_add_all(link, addition) for addition in batch]
 
 
+def would_clash(rows: Sequence[Params], replace: bool, link: Link) -> list[Clash]:
+    """Name the clashes of new rows, of which only the keys are needed."""
+    return clashes(rows, _present(link, rows), replace)
+
+
+def _present(link: Link, rows: Sequence[Params]) -> list[Row]:
+    if len(rows) < _MANY:
+        return [row for found in link.each(_KEYS_LIKE, rows) for row in found]
+    return link.rows(_ALL_KEYS, {})
+
+
 def _add_all(link: Link, addition: Addition) -> list[Clash]:
     rows, replace = addition.rows, addition.replace
-    if len(rows) < _MANY:
-        present = [row for rows_ in link.each(_KEYS_LIKE, rows) for row in rows_]
-    else:
-        present = link.rows(_ALL_KEYS, {})
+    if not rows:
+        return []
+    present = _present(link, rows)
     # Sealing takes a fresh nonce: an equal sealed text is the very same write, done
     # before a commit whose answer was lost.
     if {row[3] for row in present}.issuperset(row["password"] for row in rows):
