@@ -51,8 +51,8 @@ _EMPTY_LINE = re.compile(rb"\n\r?\n")
 _FOLD = re.compile(r"[ \t]*+\r?\n[ \t]++")
 _STATUS_LINE = re.compile(r"SIP/2\.0 ([1-6][0-9][0-9])(?: (.*))?\Z", re.IGNORECASE)
 _VERSION = re.compile(r"SIP/[0-9]+\.[0-9]+\Z", re.IGNORECASE)
-# What Max-Forwards may be, and Content-Length mostly is; leading zeros as phones pad.
-_BYTE: Final = frozenset(f"{n:0{w}}" for n in range(256) for w in (1, 2, 3))
+# What Max-Forwards may be, and Content-Length mostly is.
+_BYTE: Final = frozenset(map(str, range(256)))
 _METHODS: Final = frozenset(
     "ACK BYE CANCEL INFO INVITE MESSAGE NOTIFY OPTIONS PRACK PUBLISH REFER REGISTER "
     "SUBSCRIBE UPDATE".split()
@@ -113,7 +113,7 @@ def parse_head(head: bytes) -> tuple[Request | Response, int | None]:
         raise SipTooLarge("too many header fields")
     first = lines[0]
     fields: Fields = {}
-    fault = "NUL in the header" if "\0" in text else ""
+    fault = ""
     known = NAMES.get
     del lines[0]
     for line in lines:
@@ -149,7 +149,8 @@ def _odd_line(line: str, fields: Fields) -> str:
 
 def _unfold(text: str) -> list[str]:
     """Split lines whatever ends them, joining folded ones (RFC 3261 7.3.1)."""
-    text = text.replace("\r\n", "\n")
+    # NUL may stand in a quoted string (RFC 4475 3.1.1.2) and nowhere in a database.
+    text = text.replace("\r\n", "\n").replace("\0", "\ufffd")
     if "\r" in text:
         raise SipMalformed("a carriage return without line feed in the header")
     return _FOLD.sub(" ", text).split("\n")
@@ -157,27 +158,26 @@ def _unfold(text: str) -> list[str]:
 
 def _request(line: str, headers: Headers, fault: str) -> tuple[Request, int | None]:
     """Make a request of its parts, or raise with as much of it as there is."""
-    parts = line.split(" ")
-    method = parts[0]
-    if len(parts) != 3 or (method not in _METHODS and TOKEN.match(method) is None):
-        # Enough to answer by: a method and a Via.
-        readable = TOKEN.match(method) is not None and "Via" in headers
-        partial = Request(method=method, uri="", headers=headers) if readable else None
-        raise SipMalformed("the request line is not METHOD URI SIP/2.0", partial)
-    request = Request(method=method, uri=parts[1], headers=headers)
-    if parts[2] != "SIP/2.0" and parts[2].upper() != "SIP/2.0":
-        status = 505 if _VERSION.match(parts[2]) else 400
-        raise SipMalformed("the version is not SIP/2.0", request, status)
+    method, _, rest = line.partition(" ")
+    uri, _, version = rest.partition(" ")
+    request = Request(method=method, uri=uri, headers=headers)
+    # An ACK is never answered, and without a Via nobody knows where to.
+    partial = request if method != "ACK" and "Via" in headers.fields else None
+    if method not in _METHODS and TOKEN.match(method) is None:
+        raise SipMalformed("the method is no token")
+    if version != "SIP/2.0" and version.upper() != "SIP/2.0":
+        status = 505 if _VERSION.match(version) else 400
+        raise SipMalformed("the line is not METHOD URI SIP/2.0", partial, status)
     if fault:
-        raise SipMalformed(fault, request)
+        raise SipMalformed(fault, partial)
     try:
         length = _check(headers, method)
-        _check_uri(parts[1])
+        _check_uri(uri)
     except SipTooLarge as error:
-        error.request = request
+        error.request = partial
         raise
     except Malformed as error:
-        raise SipMalformed(str(error), request) from None
+        raise SipMalformed(str(error), partial) from None
     return request, length
 
 
@@ -218,7 +218,8 @@ def _check(headers: Headers, method: str | None) -> int | None:
     ):
         raise Malformed("From, To, Call-ID and CSeq do not each stand once")
     number, _, named = cseq.partition(" ")
-    if named != method or not number.isdecimal() or len(number) > 9:
+    plain = number.isdecimal() and number.isascii() and len(number) < 10
+    if named != method or not plain:
         read = CSeq.parse(cseq)
         if method is not None and read.method != method:
             raise Malformed("CSeq names another method than the request line")
@@ -227,7 +228,7 @@ def _check(headers: Headers, method: str | None) -> int | None:
         if value[0:1] != "<" or '"' in value or ">;" not in value:
             split_name_addr(value)
     hops = fields.get("Max-Forwards")
-    if hops is not None and hops not in _BYTE:
+    if hops is not None and hops not in _BYTE and not _pads_byte(hops):
         raise Malformed("Max-Forwards is not one number up to 255")
     length = fields.get("Content-Length")
     if length is None:
@@ -235,6 +236,11 @@ def _check(headers: Headers, method: str | None) -> int | None:
     if length in _BYTE and isinstance(length, str):
         return int(length)
     return _length(length)
+
+
+def _pads_byte(value: str | tuple[str, ...]) -> bool:
+    """Whether this is a number of _BYTE behind zeros (RFC 4475 3.1.1.1)."""
+    return isinstance(value, str) and value[:1] == "0" and value.lstrip("0") in _BYTE
 
 
 def _length(value: str | tuple[str, ...]) -> int:

@@ -143,7 +143,8 @@ class SipMalformed(Malformed):
     """Bytes that are no SIP message; ``request`` is what could be read of a request.
 
     ``status`` is the answer for it: 400, or 505 for another version, 513 for a size.
-    ``request`` is None for responses and for what has no request line.
+    ``request`` is None for what is not to be answered: responses, an ACK, rubbish, or
+    a request without Via.
     """
 
     status = 400
