@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import sys
+import textwrap
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
@@ -89,7 +90,8 @@ def main() -> int:
         if owed(row) and row_id not in collector.shown
     ]
     if missing:
-        print(f"not shown by a test: {' '.join(missing)}")
+        text = f"not shown by a test: {' '.join(missing)}"
+        print(textwrap.fill(text, 88, break_on_hyphens=False))
     return 0
 
 
