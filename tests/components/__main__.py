@@ -24,7 +24,12 @@ def install() -> int:
         print(f"absent: apt-get install {' '.join(packages)}", file=sys.stderr)
         return 0
     quiet = ["-y", "-qq", "-o", "Dpkg::Use-Pty=0", "--no-install-recommends"]
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    # At run level 1 the packages start none of their services.
+    environment = {
+        **os.environ,
+        "DEBIAN_FRONTEND": "noninteractive",
+        "RUNLEVEL": "1",
+    }
     for command in (
         ["apt-get", "update", "-qq"],
         ["apt-get", "install", *quiet, *packages],
