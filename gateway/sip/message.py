@@ -74,11 +74,10 @@ def parse(data: bytes, *, max_body: int = MAX_BODY) -> Request | Response:
     if length is None:
         length = len(data) - start
     elif length > len(data) - start:
-        request = message if isinstance(message, Request) else None
-        raise SipMalformed("Content-Length is more than the datagram holds", request)
+        reason = "Content-Length is more than the datagram holds"
+        raise SipMalformed(reason, _answerable(message))
     if length > max_body:
-        request = message if isinstance(message, Request) else None
-        raise SipTooLarge("the body is too long", request)
+        raise SipTooLarge("the body is too long", _answerable(message))
     message.body = data[start : start + length]
     return message
 
@@ -161,8 +160,7 @@ def _request(line: str, headers: Headers, fault: str) -> tuple[Request, int | No
     method, _, rest = line.partition(" ")
     uri, _, version = rest.partition(" ")
     request = Request(method=method, uri=uri, headers=headers)
-    # An ACK is never answered, and without a Via nobody knows where to.
-    partial = request if method != "ACK" and "Via" in headers.fields else None
+    partial = _answerable(request)
     if method not in _METHODS and TOKEN.match(method) is None:
         raise SipMalformed("the method is no token")
     if version != "SIP/2.0" and version.upper() != "SIP/2.0":
@@ -179,6 +177,13 @@ def _request(line: str, headers: Headers, fault: str) -> tuple[Request, int | No
     except Malformed as error:
         raise SipMalformed(str(error), partial) from None
     return request, length
+
+
+def _answerable(message: Request | Response) -> Request | None:
+    """Leave out what gets no answer: an ACK never, and without Via none can be sent."""
+    if isinstance(message, Response) or message.method == "ACK":
+        return None
+    return message if "Via" in message.headers.fields else None
 
 
 def _response(line: str, headers: Headers, fault: str) -> tuple[Response, int | None]:
@@ -349,11 +354,11 @@ class StreamParser:
             return False
         self._seen = 0
         message, length = parse_head(bytes(buffer[:end]))
-        request = message if isinstance(message, Request) else None
         if length is None:
-            raise SipMalformed("a stream needs Content-Length", request)
+            reason = "a stream needs Content-Length"
+            raise SipMalformed(reason, _answerable(message))
         if length > self._max_body:
-            raise SipTooLarge("the body is too long", request)
+            raise SipTooLarge("the body is too long", _answerable(message))
         del buffer[:start]
         self._message, self._length = message, length
         return True
