@@ -1,0 +1,1 @@
+"""Benchmarks: each goal beside its anchor, measured in the same run."""

@@ -1,0 +1,1 @@
+"""What the figures are held against: other people's software, unmodified defaults."""

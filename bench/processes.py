@@ -1,0 +1,91 @@
+"""Programs under measurement: started on a core of their own, ended surely."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+_CPUS = sorted(os.sched_getaffinity(0))
+SERVER_CPU = {_CPUS[0]}
+LOAD_CPU = {_CPUS[-1]}
+"""Load and core share the other one, as when the anchors were measured."""
+ROUNDS = 3
+SECONDS = 4.0
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], cpus: set[int], **options: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a program on these CPUs for as long as the block lasts."""
+    with subprocess.Popen(command, cwd=ROOT, text=True, **options) as process:
+        os.sched_setaffinity(process.pid, cpus)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+@contextlib.contextmanager
+def listening(module: str, cpus: set[int]) -> Iterator[int]:
+    """Run one of our programs that prints its port; give the port."""
+    command = [sys.executable, "-m", module]
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with running(command, cpus, **quiet) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{module} did not start")
+        yield int(line)
+
+
+def load(
+    port: int,
+    requests: Sequence[str],
+    *,
+    needed: Sequence[str] = ("HTTP/1.1 200 OK\r\n",),
+    in_flight: int = 16,
+    rounds: int = ROUNDS,
+    seconds: float = SECONDS,
+) -> dict[str, Any]:
+    """Load a server; give the round with the median rate.
+
+    Raises RuntimeError when any reply lacks what is needed.
+    """
+    found = []
+    for number in range(rounds):
+        job = {
+            "host": "127.0.0.1",
+            "port": port,
+            "requests": list(requests),
+            "needed": list(needed),
+            "in_flight": in_flight,
+            "warm_up": seconds / 4,
+            "seconds": seconds,
+            "first_number": number * 5_000_000,
+        }
+        command = [sys.executable, "-m", "bench.load"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with running(command, LOAD_CPU, **pipes) as process:
+            output, _ = process.communicate(json.dumps(job), timeout=seconds + 60)
+        outcome = json.loads(output)
+        if outcome["errors"]:
+            raise RuntimeError(
+                f"{outcome['errors']} of {outcome['count']} replies were not as "
+                f"needed; the first: {outcome['first_error']}"
+            )
+        found.append(outcome)
+    middle = statistics.median_low(outcome["rate"] for outcome in found)
+    return next(outcome for outcome in found if outcome["rate"] == middle)
