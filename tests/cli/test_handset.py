@@ -1,0 +1,217 @@
+"""The terminal handset: against a small server, in memory and over real sockets."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.cli import handset as command
+from gateway.cli._http import Posted
+from gateway.cli.handset import Handset
+from gateway.csp.client import Account, Client
+from gateway.csp.envelope import Version
+from gateway.errors import Unreachable
+from tests.cli.cspserver import CspServer
+
+ALICE = Account(user_id="wv:alice@example.com", password="secret")
+
+
+class HandsetTests(SynchronousTestCase):
+    """A handset whose posts reach the server at once; time by the clock."""
+
+    def setUp(self):
+        self.clock = Clock()
+        self.server = CspServer()
+        self.broken = 0
+        self.status = 200
+
+    async def post(self, content_type, body):
+        await succeed(None)
+        if self.broken:
+            self.broken -= 1
+            raise Unreachable("connection refused")
+        kind, reply = self.server.exchange(content_type, body)
+        return Posted(self.status, kind, reply)
+
+    def call(self, sends=(), expects=(), reply=None, limit=30, **options):
+        account = options.pop("account", ALICE)
+        client = Client(account, **options)
+        self.handset = Handset(client, self.post, self.clock)
+        self.handset.errand.sends = [("wv:bob@example.com", text) for text in sends]
+        self.handset.errand.expects = list(expects)
+        self.handset.errand.reply = reply
+        return Deferred.fromCoroutine(command._call(self.handset, self.clock, limit))
+
+    def test_a_text_goes_out_in_every_version(self):
+        for version in Version:
+            self.server.texts.clear()
+            call = self.call(["hello"], version=version)
+            self.assertEqual(self.successResultOf(call), 0)
+            self.assertEqual(self.server.texts, ["hello"])
+            self.assertEqual(self.server.heard[-1], "Logout-Request")
+
+    def test_an_expected_text_is_polled_for_and_confirmed(self):
+        call = self.call(expects=["hi"], reply="well met")
+        self.clock.pump([1.0, 1.0, 1.0])
+        self.assertNoResult(call)
+        self.server.inbox.extend(["other", "hi there"])
+        self.clock.pump([1.0, 1.0, 1.0])
+        self.assertEqual(self.successResultOf(call), 0)
+        self.assertEqual(self.server.texts, ["well met"])
+        self.assertEqual(len(self.server.delivered), 2)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_time_limit_ends_it_with_a_logout(self):
+        call = self.call(expects=["hi"], limit=5)
+        self.clock.pump([1.0] * 5)
+        self.assertEqual(self.successResultOf(call), 1)
+        self.assertEqual(self.server.heard[-1], "Logout-Request")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_refused_text_fails_it(self):
+        self.server.send_code = 531
+        self.assertEqual(self.successResultOf(self.call(["hello"])), 1)
+
+    def test_a_wrong_password_fails_it(self):
+        wrong = Account(user_id="wv:alice", password="wrong", schemas=())
+        self.assertEqual(self.successResultOf(self.call(["x"], account=wrong)), 1)
+        self.assertEqual(self.server.texts, [])
+
+    def test_the_password_itself_may_be_sent(self):
+        plain = Account(user_id="wv:alice", password="secret", schemas=())
+        self.assertEqual(self.successResultOf(self.call(["x"], account=plain)), 0)
+
+    def test_a_line_that_breaks_is_tried_again(self):
+        self.broken = 2
+        self.assertEqual(self.successResultOf(self.call(["hello"])), 0)
+        self.assertEqual(self.server.texts, ["hello"])
+
+    def test_a_line_that_stays_down_fails_it(self):
+        self.broken = 3
+        self.assertEqual(self.successResultOf(self.call(["hello"])), 1)
+
+    def test_another_http_status_fails_it(self):
+        self.status = 404
+        self.assertEqual(self.successResultOf(self.call(["hello"])), 1)
+
+    def test_a_conversation_lasts_until_the_user_leaves(self):
+        call = self.call(limit=None)
+        self.handset.say("wv:bob@example.com", "hello")
+        self.clock.advance(100)
+        self.assertNoResult(call)
+        self.assertEqual(self.server.texts, ["hello"])
+        self.handset.leave()
+        self.assertEqual(self.successResultOf(call), 0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_server_that_no_longer_answers_does_not_hold_up_the_end(self):
+        call = self.call(limit=None)
+
+        def silent(content_type: str, body: bytes) -> Deferred[Posted]:
+            return Deferred()
+
+        self.handset._post = silent  # type: ignore[assignment]
+        self.handset.leave()
+        self.assertNoResult(call)
+        self.clock.advance(3)
+        self.assertEqual(self.successResultOf(call), 0)
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[CspServer, str]]:
+    """The server behind a real HTTP port, at its second address: it redirects."""
+    server = CspServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path == "/old":
+                self.send_response(307)
+                self.send_header("Location", "/csp")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            kind, reply = server.exchange(self.headers["Content-Type"], body)
+            self.send_response(200)
+            if kind:
+                self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(reply)))
+            self.end_headers()
+            self.wfile.write(reply)
+
+        def log_message(self, format, *args):
+            pass
+
+    http = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield server, f"http://127.0.0.1:{http.server_port}"
+    http.shutdown()
+    thread.join()
+    http.server_close()
+
+
+def handset(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from gateway.cli import main; sys.exit(main())",
+            "handset",
+            *arguments,
+        ],
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+USER = ("--user", "wv:alice@example.com", "--password", "secret")
+
+
+@pytest.mark.parametrize("csp", ["1.1", "1.2", "1.3"])
+def test_one_line_sends_and_receives(served, csp):
+    server, url = served
+    server.on_text = lambda it, text: it.inbox.append("hi " + text)
+    to = ("--to", "wv:bob@example.com")
+    talk = ("--send", "hello", "--expect", "hi hello", "--timeout", "30")
+    ended = handset(f"{url}/old", *USER, *to, *talk, "--csp", csp)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "wv:bob@example.com: hi hello\n"
+    assert server.texts == ["hello"]
+    assert server.heard[-1] == "Logout-Request"
+    assert "secret" not in ended.stdout + ended.stderr
+
+
+def test_a_conversation_takes_lines_from_standard_input(served):
+    server, url = served
+    ended = handset(
+        f"{url}/csp", *USER[:-1], "-", typed="secret\n/to wv:bob@example.com\nhello\n"
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert server.texts == ["hello"]
+
+
+def test_nobody_at_the_url_is_said_in_one_line():
+    ended = handset("http://127.0.0.1:1/csp", *USER, "--expect", "hi")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("the line is down: Connection was refused")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_misuse_is_told_before_anything_is_sent():
+    ended = handset("http://127.0.0.1:1/csp", *USER, "--send", "hello")
+    assert ended.returncode == 2
+    assert "--send needs --to" in ended.stderr
