@@ -310,7 +310,9 @@ class RequestReader:
                 self._refusal,
             )
         )
-        self._body = b""
+        # An idle connection keeps nothing of its last request.
+        self._body = self._target = b""
+        self._headers = {}
         # What follows a "Connection: close" is none of ours (RFC 9112 9.6).
         self._finished = not keep_alive
 
