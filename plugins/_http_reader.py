@@ -21,7 +21,7 @@ MAX_HEAD = 16 * 1024
 MAX_FIELDS = 100
 MAX_TARGET = 4096
 
-_NEEDED = frozenset(
+NEEDED = frozenset(
     (
         b"connection",
         b"content-length",
@@ -31,6 +31,7 @@ _NEEDED = frozenset(
         b"transfer-encoding",
     )
 )
+"""Headers that the reader itself looks at, in lower case."""
 # A whole request line whose method llhttp does not know: 501 instead of 400.
 _REQUEST_LINE = re.compile(rb"\s*[!-~]{1,32} [!-~]+ HTTP/1\.[01]\r\n")
 
@@ -101,12 +102,12 @@ class RequestReader:
         self,
         route: Router,
         max_body: int,
-        wanted: frozenset[bytes] = frozenset(),
+        wanted: frozenset[bytes] = NEEDED,
     ) -> None:
-        """``wanted`` names further headers to keep, in lower case."""
+        """``wanted`` names the headers to keep: those ``NEEDED``, and others."""
         self._route = route
         self._max_body = max_body
-        self._wanted = _NEEDED | wanted
+        self._wanted = wanted
         self._parser = httptools.HttpRequestParser(self)
         self._done: list[Request | Refusal] = []
         self._stop: Refusal | None = None

@@ -28,6 +28,7 @@ from gateway.configtable import Endpoint, Network, Table
 from gateway.errors import ConfigError
 from gateway.igateway import IBinding, IGateway, Peer
 from plugins._http_connection import HttpConnection
+from plugins._http_reader import NEEDED
 from plugins._http_replies import BUSY, NOT_FOUND, NOT_POST, Refusal, redirect
 from plugins._tls import MODERN, VERSIONS, TlsListener
 
@@ -166,7 +167,7 @@ class Front(ServerFactory):
             if config.redirect
             else None
         )
-        self.wanted = _VOUCHED if config.trusted_proxies else frozenset()
+        self.wanted = NEEDED | _VOUCHED if config.trusted_proxies else NEEDED
 
     def buildProtocol(self, addr: object) -> HttpConnection:
         """Make the server's end of one connection."""
@@ -211,7 +212,7 @@ class Front(ServerFactory):
     def peer_of(self, connection: HttpConnection, headers: dict[bytes, bytes]) -> Peer:
         """Say who speaks; proxies are believed only when the operator trusts them."""
         address, msisdn = connection.address, None
-        if self.wanted and self._trusted(address):
+        if self.config.trusted_proxies and self._trusted(address):
             address = self._vouched_address(headers) or address
             msisdn = next((headers[name] for name in _MSISDN if name in headers), None)
         return Peer(
