@@ -138,6 +138,15 @@ class SqliteLink(Link):
         # could fail half-way, and no waiting would help it.
         self._cursor.execute("BEGIN IMMEDIATE")
 
+    def close(self) -> None:
+        # Closed in the middle of a transaction it would keep the lock until the
+        # collector comes by.
+        try:
+            self._connection.rollback()
+        except sqlite3.Error:
+            pass
+        super().close()
+
     def each(self, sql: Sql, params: Sequence[Params]) -> list[list[Row]]:
         text, arrange = sql.text("sqlite")
         execute = self._cursor.execute

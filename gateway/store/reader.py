@@ -29,6 +29,44 @@ class Reader(Protocol):
         """Let the connections go."""
 
 
+class _Holder:
+    """One thread's connection, made when it is first needed and again when it died."""
+
+    def __init__(self, connect: Callable[[], Link]) -> None:
+        self._connect = connect
+        self._link: Link | None = None
+
+    def read(self, function: Callable[[Link], T]) -> T:
+        used = self._link is not None
+        try:
+            try:
+                return self._read(function)
+            except Exception as raised:
+                # It may have died unnoticed: once more on a new one.
+                if not used or not unavailable(original(raised)):
+                    raise
+                return self._read(function)
+        except Exception as raised:
+            error = original(raised)
+            if unavailable(error):
+                raise Unreachable(f"the store is down: {error}") from None
+            raise
+
+    def _read(self, function: Callable[[Link], T]) -> T:
+        try:
+            if self._link is None:
+                self._link = self._connect()
+            return function(self._link)
+        except Exception:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+
 class PooledReader:
     """Reads on threads, for the service."""
 
@@ -39,12 +77,12 @@ class PooledReader:
         self._reactor = reactor
         self._pool = ThreadPool(1, threads, name="store-reader")
         self._local = threading.local()
-        self._links: set[Link] = set()
+        self._holders: list[_Holder] = []
         self._pool.start()
 
     def read(self, function: Callable[[Link], T]) -> Deferred[T]:
         """Run ``function`` on a thread."""
-        return self.run(lambda: self._read(function))
+        return self.run(lambda: self._holder().read(function))
 
     def run(self, function: Callable[[], T]) -> Deferred[T]:
         """Run a function that needs no connection of ours."""
@@ -53,45 +91,26 @@ class PooledReader:
     def stop(self) -> None:
         """Finish what is read and let the connections go."""
         self._pool.stop()
-        for link in self._links:
-            link.close()
-        self._links.clear()
+        for holder in self._holders:
+            holder.close()
 
-    def _read(self, function: Callable[[Link], T]) -> T:
-        link: Link | None = getattr(self._local, "link", None)
-        if link is not None:
-            try:
-                return function(link)
-            except Exception as raised:
-                self._drop(link)
-                # It may have died unnoticed: once more on a new one.
-                if not unavailable(original(raised)):
-                    raise
-        try:
-            link = self._local.link = self._connect()
-            self._links.add(link)
-            return function(link)
-        except Exception as raised:
-            if link is not None:
-                self._drop(link)
-            raise _as_ours(raised) from None
-
-    def _drop(self, link: Link) -> None:
-        self._local.link = None
-        self._links.discard(link)
-        link.close()
+    def _holder(self) -> _Holder:
+        holder: _Holder | None = getattr(self._local, "holder", None)
+        if holder is None:
+            holder = self._local.holder = _Holder(self._connect)
+            self._holders.append(holder)
+        return holder
 
 
 class InlineReader:
     """Reads at once in the caller's thread, for commands and for tests."""
 
     def __init__(self, connect: Callable[[], Link]) -> None:
-        self._connect = connect
-        self._link: Link | None = None
+        self._holder = _Holder(connect)
 
     def read(self, function: Callable[[Link], T]) -> Deferred[T]:
         """Run ``function`` now."""
-        return self.run(lambda: self._read(function))
+        return self.run(lambda: self._holder.read(function))
 
     def run(self, function: Callable[[], T]) -> Deferred[T]:
         """Run a function now."""
@@ -102,20 +121,4 @@ class InlineReader:
 
     def stop(self) -> None:
         """Let the connection go."""
-        if self._link is not None:
-            self._link.close()
-            self._link = None
-
-    def _read(self, function: Callable[[Link], T]) -> T:
-        try:
-            if self._link is None:
-                self._link = self._connect()
-            return function(self._link)
-        except Exception as raised:
-            self.stop()
-            raise _as_ours(raised) from None
-
-
-def _as_ours(raised: Exception) -> BaseException:
-    error = original(raised)
-    return Unreachable(f"the store is down: {error}") if unavailable(error) else error
+        self._holder.close()

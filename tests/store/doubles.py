@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from gateway.store import SessionRecord, StoredMessage, Subscriber
 
@@ -17,6 +19,7 @@ T = TypeVar("T")
 PATIENCE = 30.0
 
 
+@implementer(IReactorFromThreads)
 class ThreadedClock(Clock):
     """A reactor's time and its queue of calls from threads, run by ``wait``."""
 
@@ -24,9 +27,11 @@ class ThreadedClock(Clock):
         super().__init__()
         self._calls: SimpleQueue[Any] = SimpleQueue()
 
-    def callFromThread(self, function, *args, **kwargs) -> None:
+    def callFromThread(
+        self, callable: Callable[..., Any], *args: object, **kwargs: object
+    ) -> None:
         """Have a function called by whoever waits."""
-        self._calls.put((function, args, kwargs))
+        self._calls.put((callable, args, kwargs))
 
     def wait(self, awaitable: Coroutine[Any, Any, T] | Deferred[T]) -> T:
         """Run calls from threads until there is a result; raise what it raises."""
