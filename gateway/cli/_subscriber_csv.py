@@ -136,7 +136,7 @@ def read(
     lines: list[tuple[int, Subscriber]] = []
     found: list[Fault] = []
     for count, (line, row) in enumerate(rows):
-        if count % _STEP == 0:
+        if count % _STEP == 0 and line < total:
             progress(line, total)
         if isinstance(row, str):
             found.append((line, row))
@@ -182,6 +182,8 @@ def progress(stream: TextIO) -> Callable[[int, int], None]:
 
 
 def _name_faults(names: Sequence[str]) -> list[str]:
+    if not names:
+        return ["the file is empty; its first line names the columns"]
     faults = [
         f"no column {name!r}{nearest(name, COLUMNS)}"
         for name in names
