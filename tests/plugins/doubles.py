@@ -126,6 +126,13 @@ def answers(data: bytes, *, heads_only: bool = False) -> list[Answer]:
     return found
 
 
+def statuses(transport: StringTransport) -> list[int]:
+    """Read the statuses written so far, and forget them."""
+    found = [answer.status for answer in answers(transport.value())]
+    transport.clear()
+    return found
+
+
 def receive(sock: socket.socket, count: int = 1) -> list[Answer]:
     """Read that many replies from a socket, or what there is before its end."""
     sock.settimeout(10)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import http.client
 import socket
+import struct
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -36,12 +38,15 @@ class LiveCase(TestCase):
     def setUp(self) -> None:
         self.services: list[HttpService] = []
 
-    def serve(self, **table: Any) -> HttpService:
+    def make(self, **table: Any) -> HttpService:
         table = {"type": "csp-http", "endpoint": LOOPBACK, **table}
         self.gateway = GatewayDouble()
         self.sap = self.gateway.sap
         config = binding.parseConfig(table, "binding[1]")
-        service = binding.makeService(reactor, config, self.gateway)  # type: ignore[arg-type]
+        return binding.makeService(reactor, config, self.gateway)  # type: ignore[arg-type]
+
+    def serve(self, **table: Any) -> HttpService:
+        service = self.make(**table)
         service.startService()
         self.services.append(service)
         self.addCleanup(lambda: service.stopService() if service.running else None)
@@ -230,6 +235,22 @@ class WireTests(LiveCase):
         self.sap.held[0].callback(reply)
         self.assertEqual(self.sap.lost, [reply])
 
+    async def test_a_reset_found_while_writing(self) -> None:
+        """So it does when the connection is found dead by the writing itself."""
+        self.serve()
+        self.sap.hold = True
+        sock = self.connect()
+        sock.sendall(post())
+        while not self.sap.held:
+            await self.pause()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+        reply = Reply(XML, b"late")
+        self.sap.held[0].callback(reply)
+        self.assertEqual(self.sap.lost, [reply])
+        while self.connections:
+            await self.pause()
+
     async def test_a_client_that_reads_nothing(self) -> None:
         """Replies that are not read hold the serving, not the memory."""
         self.serve()
@@ -276,6 +297,34 @@ class StopTests(LiveCase):
         with self.assertRaises(ConfigError) as caught:
             self.serve(endpoint=f"tcp:{port}:interface=127.0.0.1")
         self.assertEqual(caught.exception.path, "binding[1].endpoint")
+
+    async def test_unix_socket(self) -> None:
+        """A proxy on the same machine may come by a UNIX socket."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = f"{folder.name}/csp"
+        self.services.append(service := self.make(endpoint=f"unix:{path}"))
+        service.startService()
+
+        def ask() -> list[Answer]:
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.connect(path)
+                sock.sendall(post(headers=b"X-Forwarded-For: 192.0.2.1\r\n"))
+                return receive(sock)
+
+        [answer] = await self.blocking(ask)
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(self.sap.exchanged[0][2].address, "")
+        await service.stopService()
+
+    async def test_privileged_port(self) -> None:
+        """It listens before root's rights are given up, and only once."""
+        service = self.make()
+        service.privilegedStartService()
+        before = service.addresses
+        service.startService()
+        self.assertEqual(service.addresses, before)
+        await service.stopService()
 
     async def test_new_limits(self) -> None:
         """Limits change while it runs; what needs a restart is named."""

@@ -62,6 +62,11 @@ WHOLE = {
         b"HTTP2-Settings: AAMAAABk\r\nContent-Length: 3\r\n\r\nabc",
         b"abc",
     ),
+    "an upgrade in 1.0": (
+        b"POST /csp HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+        b"Content-Length: 3\r\n\r\nabc",
+        b"abc",
+    ),
     "an upgrade with chunks": (
         HOST + b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
