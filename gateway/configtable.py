@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -152,8 +153,10 @@ def duration(value: object) -> float:
     Raises ValueError on anything else.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not math.isfinite(value):  # TOML has inf and nan
+            raise ValueError("a finite number of seconds")
         return value
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", str(value))
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([smhdw])", str(value))
     if not isinstance(value, str) or match is None:
         raise ValueError("seconds, or a number with s, m, h, d or w")
     return float(match[1]) * _DURATION[match[2]]
@@ -166,7 +169,7 @@ def size(value: object) -> int:
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    match = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", str(value))
+    match = re.fullmatch(r"([0-9]{1,15})\s*([A-Za-z]*)", str(value))
     if not isinstance(value, str) or match is None or match[2] not in _SIZE:
         raise ValueError("bytes, or a number with kB, MB, GB, KiB, MiB or GiB")
     return int(match[1]) * _SIZE[match[2]]

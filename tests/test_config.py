@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.config import (
     Config,
@@ -239,7 +243,9 @@ def test_durations_are_seconds_or_a_number_with_a_unit(text, seconds):
     assert duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "5", "s", "-5s", "5y", None, True, [5]])
+@pytest.mark.parametrize(
+    "text", ["", "5", "s", "-5s", "5y", None, True, [5], math.inf, math.nan]
+)
 def test_other_durations_are_refused(text):
     with pytest.raises(ValueError, match="seconds"):
         duration(text)
@@ -375,3 +381,41 @@ def test_plugin_folders_are_known_before_the_plugins(tmp_path):
     file.write_text("[gateway")
     assert plugin_path(file) == ()
     assert plugin_path(tmp_path / "absent.toml") == ()
+
+
+SAMPLE = tomllib.loads((ETC / "gateway.toml").read_text())
+KEYS = [
+    (section, key)
+    for section, table in SAMPLE.items()
+    for key in [*(table[0] if section == "binding" else table), "other"]
+]
+PLAIN = (
+    st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(["udp:5060", "sip:127.0.0.1", "embedded", "7d", "2MiB", "::1"])
+)
+VALUES: st.SearchStrategy[Any] = (
+    PLAIN | st.lists(PLAIN, max_size=3) | st.just({"a": {}})
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=5))
+def test_whatever_is_written_is_taken_or_told(written):
+    document: dict[str, Any] = {"gateway": {"domain": "example.com"}}
+    for (section, key), value in written.items():
+        document.setdefault(section, {})[key] = value
+    if "binding" in document:
+        document["binding"] = [{"type": "csp-http"} | document["binding"]]
+    try:
+        found = parse(document, Path("/etc/imps/gateway.toml"), {"csp-http": http})
+    except ConfigFaults as refused:
+        named = {str(fault).split(":")[0] for fault in refused.faults}
+        assert named
+        # A fault lies with a key that was written, or with the limit beside it.
+        sections = {name.split(".")[0].split("[")[0] for name in named}
+        assert sections <= {section for section, _ in written}
+    else:
+        assert isinstance(found, Config)

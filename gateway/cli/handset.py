@@ -32,7 +32,7 @@ from gateway.errors import Malformed, Unreachable
 SUMMARY = "an IMPS handset for the terminal, interactive or in one line"
 
 VERSIONS: Final = {version.text: version for version in Version}
-SYNTAXES: Final = {"xml": "application/vnd.wv.csp.xml"}
+XML: Final = "application/vnd.wv.csp.xml"
 _OK: Final = 200
 _TRIES: Final = 3
 _LEAVE_SECONDS: Final = 3.0
@@ -49,7 +49,7 @@ class Handset:
         post: Post,
         clock: IReactorTime,
         *,
-        media_type: str = SYNTAXES["xml"],
+        media_type: str = XML,
     ) -> None:
         self.client = client
         self.errand = Errand(client.send_text)
@@ -173,11 +173,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--user", required=True, help="such as wv:alice@example.com")
     parser.add_argument("--to", default="", help="to whom texts go")
     parser.add_argument(
-        "--send", metavar="TEXT", action="append", default=[], help="send TEXT"
+        "--send",
+        metavar="TEXT",
+        action="append",
+        default=[],
+        help="send TEXT (may be repeated)",
     )
     add_options(parser)
-    parser.add_argument("--csp", choices=sorted(VERSIONS), default="1.2")
-    parser.add_argument("--syntax", choices=sorted(SYNTAXES), default="xml")
+    parser.add_argument(
+        "--csp", choices=sorted(VERSIONS), default="1.2", help="the CSP version"
+    )
     parser.add_argument(
         "--two-step", action="store_true", help="log in with the password itself"
     )
@@ -204,9 +209,7 @@ def run(arguments: list[str]) -> int:
     async def main(reactor: Any) -> int:
         line = HttpLine(reactor, options.url, options.ca)
         client = Client(account, version=VERSIONS[options.csp], poll_interval=1.0)
-        handset = Handset(
-            client, line.post, reactor, media_type=SYNTAXES[options.syntax]
-        )
+        handset = Handset(client, line.post, reactor)
         handset.errand.sends = [(options.to, text) for text in options.send]
         handset.errand.expects = options.expect
         handset.errand.reply = options.reply
