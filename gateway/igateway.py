@@ -31,11 +31,14 @@ class Peer:
 
 @dataclass(slots=True)
 class Reply:
-    """What goes back in one data channel exchange; an empty body says nothing."""
+    """What goes back in one data channel exchange; an empty body says nothing.
+
+    ``context`` is the SAP's own, for ``unwritten``.
+    """
 
     content_type: str = ""
     body: bytes = b""
-    session_id: str | None = None
+    context: object = None
 
 
 class ISap(Interface):

@@ -1,0 +1,1 @@
+"""Decisions: what a request means and what is promised. No socket, no wire bytes."""

@@ -1,0 +1,284 @@
+"""Registrations: one binding at the core for each subscriber with an open session.
+
+Seed 003 6.1.1 (feature tag, Require: pref, User-Agent), RFC 3261 10, RFC 3327 and 3608
+(Path and Service-Route), docs/semantics.md 3. REGISTER runs beside the login and never
+delays it; a refusal ends the sessions with 601.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from twisted.internet import defer
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from gateway.csp.session import Session
+from gateway.errors import Malformed, Unreachable
+from gateway.services.sessions import FORCED, Sessions
+from gateway.services.ua import Account, UserAgent
+from gateway.sip.message import Headers, Request, Response
+from gateway.sip.uri import NameAddr
+from gateway.store import Registration, Store
+from gateway.translation.messaging import ALLOW, FEATURE, PRODUCT
+
+BACK_OFF = (2.0, 5.0, 15.0, 60.0, 300.0)
+_SHORTEST = 1.0
+
+
+@dataclass(slots=True)
+class Binding:
+    """The state of one subscriber's registration."""
+
+    account: Account
+    record: Registration | None = None
+    wanted: bool = True
+    busy: bool = False
+    registered: bool = False
+    expires: int = 0
+    tries: int = 0
+    call: IDelayedCall | None = field(default=None, repr=False)
+
+
+class Registrations:
+    """Keeps the core told who can be reached here."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        store: Store,
+        ua: UserAgent,
+        sessions: Sessions,
+        *,
+        contact: Callable[[str], str],
+        registrar: str,
+        expires: int,
+        token: Callable[[], str],
+        spread: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._ua = ua
+        self._sessions = sessions
+        self._contact = contact
+        self._registrar = registrar
+        self._expires = expires
+        self._token = token
+        self._spread = spread
+        self._bindings: dict[str, Binding] = {}
+        self._stopped = False
+        sessions.on_opened.append(self._opened)
+        sessions.on_closed.append(self._closed)
+
+    def __len__(self) -> int:
+        return sum(1 for binding in self._bindings.values() if binding.registered)
+
+    async def account(self, aor: str) -> Account:
+        """Give the credentials and the route of a user, registered or not."""
+        binding = self._bindings.get(aor)
+        if binding is not None and binding.account.user:
+            return binding.account
+        subscriber = await self._store.subscriber(aor)
+        if subscriber is None:
+            return Account(aor)
+        account = Account(aor, subscriber.sip_user, subscriber.sip_password)
+        if binding is not None:
+            binding.account = account
+        return account
+
+    # -- sessions come and go ----------------------------------------------------
+
+    def _opened(self, session: Session) -> None:
+        binding = self._bindings.get(session.aor)
+        if binding is None:
+            binding = self._bindings[session.aor] = Binding(Account(session.aor))
+        elif binding.wanted:
+            return
+        binding.wanted = True
+        self._go_on(binding)
+
+    def _closed(self, session: Session, code: int) -> None:
+        binding = self._bindings.get(session.aor)
+        if binding is None or self._sessions.of(session.aor):
+            return
+        binding.wanted = False
+        self._go_on(binding)
+
+    def _go_on(self, binding: Binding) -> None:
+        """Do what the binding needs next, unless that is under way."""
+        if binding.busy or self._stopped:
+            return
+        _cancel(binding)
+        binding.busy = True
+        d = defer.ensureDeferred(self._converge(binding))
+        d.addErrback(lambda f: self._log.failure("a registration stopped", f))
+
+    async def _converge(self, binding: Binding) -> None:
+        """Register or de-register, until it is as wanted."""
+        try:
+            wanted = binding.wanted
+            delay = await self._register(binding)
+        finally:
+            binding.busy = False
+        if self._stopped:
+            return
+        if binding.wanted != wanted:
+            self._go_on(binding)
+        elif not wanted:
+            self._bindings.pop(binding.account.aor, None)
+        elif delay is not None:
+            binding.call = self._clock.callLater(delay, self._refresh, binding)
+
+    def _refresh(self, binding: Binding) -> None:
+        binding.call = None
+        self._go_on(binding)
+
+    # -- REGISTER ----------------------------------------------------------------
+
+    async def _register(self, binding: Binding) -> float | None:
+        """Send one REGISTER; the seconds until the next, None for never."""
+        aor = binding.account.aor
+        expires = (binding.expires or self._expires) if binding.wanted else 0
+        try:
+            account = binding.account = await self.account(aor)
+            record = await self._next(binding)
+            request = self._request(record, expires)
+            response = await self._ua.request(request, replace_route(account))
+            await self._spent(binding, request)
+        except Unreachable as error:
+            self._log.warn("REGISTER not done: {cause}", cause=str(error), aor=aor)
+            return self._later(binding)
+        if response.status == 423 and binding.wanted:
+            least = response.headers.get("Min-Expires") or ""
+            if least.isdecimal() and int(least) > expires:
+                binding.expires = int(least)
+                return 0.0
+        if response.status < 300:
+            return self._registered(binding, response, expires)
+        self._log.warn(
+            "REGISTER refused with {status}", status=response.status, aor=aor
+        )
+        if response.status in (401, 403, 407) and binding.wanted:
+            await self._rejected(aor)
+            return None
+        return self._later(binding)
+
+    async def _next(self, binding: Binding) -> Registration:
+        """Give the binding's ids with the next CSeq, committed before it is used."""
+        aor = binding.account.aor
+        record = binding.record
+        if record is None:
+            fresh = Registration(
+                aor=aor,
+                instance=uuid.uuid4().urn,
+                call_id=f"{self._token()}{uuid.uuid4().hex}",
+                cseq=0,
+            )
+            record = await self._store.registration(fresh)
+        record = replace(record, cseq=record.cseq + 1)
+        await self._store.save_registration(record)
+        binding.record = record
+        return record
+
+    async def _spent(self, binding: Binding, request: Request) -> None:
+        """Keep the CSeq that answering challenges used up."""
+        assert binding.record is not None
+        if request.cseq.number > binding.record.cseq:
+            binding.record = replace(binding.record, cseq=request.cseq.number)
+            await self._store.save_registration(binding.record)
+
+    def _request(self, record: Registration, expires: int) -> Request:
+        contact = (
+            f'<{self._contact(record.aor)}>;{FEATURE};+sip.instance="'
+            f'<{record.instance}>"'
+        )
+        fields: dict[str, str | tuple[str, ...]] = {
+            "Max-Forwards": "70",
+            "From": f"<{record.aor}>;tag={self._token()}",
+            "To": f"<{record.aor}>",
+            "Call-ID": record.call_id,
+            "CSeq": f"{record.cseq} REGISTER",
+            "Contact": contact,
+            "Expires": str(expires),
+            "Require": "pref",
+            "Supported": "path, gruu",
+            "Allow": ALLOW,
+            "User-Agent": PRODUCT,
+        }
+        return Request(method="REGISTER", uri=self._registrar, headers=Headers(fields))
+
+    def _registered(
+        self, binding: Binding, response: Response, expires: int
+    ) -> float | None:
+        binding.tries = 0
+        account = binding.account
+        account.route = tuple(response.headers.values("Service-Route"))
+        account.aliases = tuple(_uris(response.headers.values("P-Associated-URI")))
+        if expires == 0:
+            binding.registered = False
+            return None
+        if not binding.registered:
+            self._log.info("registered", aor=account.aor)
+        binding.registered = True
+        granted = self._granted(binding, response, expires)
+        return max(granted * self._spread(0.5, 0.8), _SHORTEST)
+
+    def _granted(self, binding: Binding, response: Response, asked: int) -> int:
+        """Read the seconds granted to our own contact (RFC 3261 10.2.4)."""
+        ours = self._contact(binding.account.aor)
+        for value in response.headers.values("Contact"):
+            try:
+                contact = NameAddr.parse(value)
+            except Malformed:
+                continue
+            seconds = contact.params.get("expires") or ""
+            if str(contact.uri) == ours and seconds.isdecimal():
+                return int(seconds)
+        overall = response.headers.get("Expires") or ""
+        return int(overall) if overall.isdecimal() else asked
+
+    async def _rejected(self, aor: str) -> None:
+        """The core knows the user no more: his sessions end (semantics 2)."""
+        for session in list(self._sessions.of(aor)):
+            await self._sessions.close(session, FORCED)
+
+    def _later(self, binding: Binding) -> float | None:
+        if not binding.wanted:
+            return None  # what is left of it expires by itself
+        delay = BACK_OFF[min(binding.tries, len(BACK_OFF) - 1)]
+        binding.tries += 1
+        return delay * self._spread(0.75, 1.25)
+
+    def stop(self) -> None:
+        """Cancel every timer; the bindings stay, for sessions outlive the process."""
+        self._stopped = True
+        for binding in self._bindings.values():
+            _cancel(binding)
+
+
+def _cancel(binding: Binding) -> None:
+    if binding.call is not None:
+        binding.call.cancel()
+        binding.call = None
+
+
+def _uris(values: list[str]) -> list[str]:
+    found = []
+    for value in values:
+        try:
+            found.append(str(NameAddr.parse(value).uri))
+        except Malformed:
+            continue
+    return found
+
+
+def replace_route(account: Account) -> Account:
+    """Give the account without its Service-Route, which REGISTER does not take."""
+    if not account.route:
+        return account
+    return replace(account, route=())

@@ -1,0 +1,228 @@
+"""Messages from handsets: SendMessage and ForwardMessage towards the core.
+
+A message is answered with what the core says, or, when that takes longer than ``hold``,
+with 200 once it is committed; then it goes on by itself from the outbox until its
+validity is over (docs/semantics.md 1 and 2). Per sender and recipient one MESSAGE is in
+flight, so that order is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet import defer
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from gateway.config import Config
+from gateway.csp.common import DetailedResult, Recipient, Result
+from gateway.csp.messaging import SendMessageRequest, SendMessageResponse
+from gateway.csp.schema import Primitive
+from gateway.csp.session import Session
+from gateway.errors import Malformed, Refused, Unreachable
+from gateway.identity import Domains
+from gateway.services.deadlines import Deadlines
+from gateway.services.outbox import Outbox
+from gateway.sip.message import Response
+from gateway.store import StoredMessage
+from gateway.translation import status
+from gateway.translation.messaging import (
+    Content,
+    content_of,
+    microseconds,
+    moment,
+)
+
+RECIPIENTS = 50
+"""Users that one SendMessage may name."""
+WAITING = 32
+"""Messages of one sender to one recipient that wait for their turn in memory."""
+
+
+class Sending:
+    """Takes messages over from handsets and gives them to the core."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        config: Config,
+        outbox: Outbox,
+        domains: Domains,
+        token: Callable[[], str],
+        call_id: Callable[[], str],
+    ) -> None:
+        self._clock = clock
+        self._config = config
+        self._outbox = outbox
+        self._domains = domains
+        self._token = token
+        self._call_id = call_id
+        self._deadlines = Deadlines(clock, config.gateway.hold)
+        self._tails: dict[tuple[str, str], tuple[int, defer.Deferred[None]]] = {}
+
+    # -- SendMessage -------------------------------------------------------------
+
+    async def send(self, session: Session, request: SendMessageRequest) -> Primitive:
+        """Send one message to all its recipients; the handler of SendMessage."""
+        info = request.message_info
+        content = content_of(info, request.content_data)
+        if len(content.body) > self._config.offline.max_size:
+            raise Refused(432, "The message is too large")
+        result, message_id = await self.deliver(
+            session, info.recipient, content, info.validity, info.date_time
+        )
+        return SendMessageResponse(result=result, message_id=message_id)
+
+    async def deliver(
+        self,
+        session: Session,
+        recipient: Recipient,
+        content: Content,
+        validity: int | None,
+        date_time: Any,
+    ) -> tuple[Result, str | None]:
+        """Send a content to each recipient; the result as one and by recipient."""
+        users = [user.user_id for user in recipient.user]
+        if len(users) > RECIPIENTS:
+            raise Refused(403, f"more than {RECIPIENTS} recipients")
+        others = _unserved(recipient)
+        if not users and not others:
+            raise Refused(400, "Recipient is empty")
+        message_id = self._token()
+        now = self._clock.seconds()
+        drafts = []
+        refused: dict[int, list[str]] = {}
+        for index, user_id in enumerate(users):
+            try:
+                aor = self._domains.aor(self._domains.address(user_id))
+            except Malformed:
+                refused.setdefault(901, []).append(user_id)
+                continue
+            drafts.append(
+                (
+                    user_id,
+                    StoredMessage(
+                        id=message_id if index == 0 else self._token(),
+                        recipient=aor,
+                        sender=session.aor,
+                        content_type=content.type,
+                        content=content.body,
+                        sent_at=microseconds(date_time or moment(int(now * 1e6))),
+                        accepted_at=int(now * 1e6),
+                        expires_at=int((now + self._age(validity)) * 1e6),
+                        direction="to_sip",
+                        headers=self._headers(session, validity, date_time),
+                    ),
+                )
+            )
+        several = len(users) + len(others) > 1
+        codes = await self._all([draft for _, draft in drafts], session, several)
+        for (user_id, _), code in zip(drafts, codes, strict=True):
+            if code not in (200, 202):
+                refused.setdefault(code, []).append(user_id)
+        good = [code for code in codes if code in (200, 202)]
+        details = [
+            DetailedResult(code=code, user_id=tuple(names))
+            for code, names in refused.items()
+        ]
+        return _summary(good, details + others, several), message_id if good else None
+
+    async def _all(
+        self, drafts: Sequence[StoredMessage], session: Session, several: bool
+    ) -> list[int]:
+        if len(drafts) == 1:
+            return [await self._one(drafts[0], session, several)]
+        work = [defer.ensureDeferred(self._one(d, session, several)) for d in drafts]
+        return await defer.gatherResults(work, consumeErrors=True)
+
+    def _headers(
+        self, session: Session, validity: int | None, date_time: Any
+    ) -> dict[str, str]:
+        headers = {
+            "call_id": self._call_id(),
+            "tag": self._call_id(),
+            "user": session.user,
+        }
+        if validity is not None:
+            headers["validity"] = str(validity)
+        if date_time is not None:
+            headers["dated"] = "T"
+        return headers
+
+    def _age(self, validity: int | None) -> int:
+        """Give the seconds for which delivery is tried (seed 004 12.2.2.3's rule)."""
+        offline = self._config.offline
+        if validity is None or validity > offline.max_age:
+            return offline.default_age
+        return validity
+
+    # -- one recipient -----------------------------------------------------------
+
+    async def _one(self, draft: StoredMessage, session: Session, several: bool) -> int:
+        """Send to one recipient and give the CSP code; see the module."""
+        line = (draft.sender, draft.recipient)
+        since = self._clock.seconds()
+        if line in self._outbox:
+            return await self._outbox.take(draft)
+        length, previous = self._tails.get(line, (0, None))
+        if length >= WAITING:
+            raise Refused(503, "Too many messages under way", try_again=10)
+        mine: defer.Deferred[None] = defer.Deferred()
+        self._tails[line] = (length + 1, mine)
+        try:
+            late = previous is not None and await self._deadlines.reached(
+                previous, since
+            )
+            if late or line in self._outbox:
+                return await self._outbox.take(draft)
+            work = defer.ensureDeferred(self._outbox.attempt(draft))
+            if await self._deadlines.reached(work, since):
+                return await self._outbox.take(draft, work)
+            return await self._answered(work, session, several)
+        finally:
+            if self._tails[line][1] is mine:
+                del self._tails[line]
+            mine.callback(None)
+
+    async def _answered(
+        self, work: defer.Deferred[Response], session: Session, several: bool
+    ) -> int:
+        try:
+            response = await work
+        except Unreachable as error:
+            self._log.warn("a message was not sent: {cause}", cause=str(error))
+            return 503
+        return status.to_csp(
+            response.status, "MESSAGE", session.version, several=several
+        )
+
+    def stop(self) -> None:
+        """Hold what is in flight now, so that it is committed and answered."""
+        self._deadlines.stop()
+
+
+def _unserved(recipient: Recipient) -> list[DetailedResult]:
+    """Answer for the recipients that this release cannot reach: groups and lists."""
+    details = []
+    groups = tuple(g.group_id for g in recipient.group if g.group_id is not None)
+    names = tuple(g.screen_name for g in recipient.group if g.screen_name is not None)
+    if groups or names:
+        details.append(DetailedResult(code=800, group_id=groups, screen_name=names))
+    if recipient.contact_list:
+        lists = recipient.contact_list
+        details.append(DetailedResult(code=700, contact_list=lists))
+    return details
+
+
+def _summary(good: list[int], details: list[DetailedResult], several: bool) -> Result:
+    """Say it in one Result: all, some (201), none (its code, or 900 for several)."""
+    if not details:
+        return Result(code=max(good))
+    if good:
+        return Result(code=201, detailed_result=tuple(details))
+    if not several:
+        return Result(code=details[0].code)
+    return Result(code=900, detailed_result=tuple(details))

@@ -1,0 +1,300 @@
+"""The sessions that are open here: found, kept in the store, expired, ended.
+
+What must outlive the process stands in the store; this is a cache with one owner
+(semantics 5). Services learn of beginnings and ends through ``on_opened`` and
+``on_closed``.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from twisted.internet import defer
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from gateway.config import Session as Settings
+from gateway.csp.envelope import Version
+from gateway.csp.negotiation import Agreed
+from gateway.csp.session import Session
+from gateway.errors import Unreachable
+from gateway.store import SessionRecord, Store
+
+LOGGED_OUT = 200
+EXPIRED = 600
+FORCED = 601
+_DAY = 86400
+_RESTORING = 32
+
+
+class Ended(NamedTuple):
+    """A session that is over; ``farewell`` is the code its handset is yet to hear."""
+
+    record: SessionRecord
+    farewell: int | None
+
+
+class Sessions:
+    """All open sessions of this node, by id and by AoR."""
+
+    _log = Logger()
+
+    def __init__(
+        self, clock: IReactorTime, store: Store, settings: Settings, node: str
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._settings = settings
+        self._node = node
+        self._open: dict[str, Session] = {}
+        self._by_aor: dict[str, list[Session]] = {}
+        self._expiries: list[tuple[float, str]] = []
+        self._call: IDelayedCall | None = None
+        self._restoring: dict[str, defer.Deferred[None]] = {}
+        self.on_opened: list[Callable[[Session], None]] = []
+        self.on_closed: list[Callable[[Session, int], None]] = []
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    # -- finding -----------------------------------------------------------------
+
+    def get(self, session_id: str) -> Session | None:
+        """Give an open session that is in memory."""
+        return self._open.get(session_id)
+
+    def of(self, aor: str) -> list[Session]:
+        """Give the open sessions of a user."""
+        return self._by_aor.get(aor, [])
+
+    def count(self, aor: str) -> int:
+        """Count the open sessions of a user."""
+        return len(self.of(aor))
+
+    async def find(self, session_id: str) -> Session | None:
+        """Give an open session, claiming it when it is not in memory.
+
+        Raises Unreachable when the store cannot be asked.
+        """
+        session = self._open.get(session_id)
+        if session is not None or len(session_id) > 64:
+            return session
+        while (waiting := self._restoring.get(session_id)) is not None:
+            await _fired(waiting)
+            if session_id in self._open:
+                return self._open[session_id]
+        waiting = self._restoring[session_id] = defer.Deferred()
+        try:
+            return await self._claim(session_id)
+        finally:
+            del self._restoring[session_id]
+            waiting.callback(None)
+
+    async def _claim(self, session_id: str) -> Session | None:
+        record = await self._store.session(session_id)
+        if record is None or record.ended_at is not None:
+            return None
+        record = await self._store.claim(session_id, self._node)
+        if record is None or record.ended_at is not None:
+            return None
+        session = _restored(record, self._settings.queue)
+        self._admit(session)
+        return session
+
+    async def ended(self, session_id: str) -> Ended | None:
+        """Give the kept properties of a session that is over, if any."""
+        if len(session_id) > 64:
+            return None
+        record = await self._store.session(session_id)
+        if record is None or record.ended_at is None:
+            return None
+        kept = min(record.keep_alive * self._settings.retention, _DAY)
+        if record.ended_at / 1e6 + kept < self._clock.seconds():
+            return None
+        return Ended(record, record.state.get("farewell"))
+
+    async def told(self, ended: Ended) -> None:
+        """Note that the handset has heard how its session ended."""
+        record = ended.record
+        state = {k: v for k, v in record.state.items() if k != "farewell"}
+        await self._store.save_session(_replaced(record, state=state))
+
+    # -- beginning and end -------------------------------------------------------
+
+    async def open(self, session: Session) -> None:
+        """Commit a new or re-established session and announce it."""
+        session.last_activity = session.saved_activity = self._clock.seconds()
+        await self._save(session)
+        self._admit(session)
+
+    def _admit(self, session: Session) -> None:
+        self._open[session.id] = session
+        self._by_aor.setdefault(session.aor, []).append(session)
+        heapq.heappush(self._expiries, (session.expires_at(), session.id))
+        self._schedule()
+        for announce in self.on_opened:
+            announce(session)
+
+    async def save(self, session: Session) -> None:
+        """Commit what was agreed anew."""
+        session.saved_activity = session.last_activity
+        await self._save(session)
+
+    async def _save(self, session: Session) -> None:
+        if not await self._store.save_session(_record(session, self._node)):
+            self._drop(session, FORCED)
+
+    def touch(self, session: Session) -> None:
+        """Note that the handset was heard; written after a tenth of KeepAliveTime."""
+        now = session.last_activity = self._clock.seconds()
+        if now - session.saved_activity >= session.keep_alive / 10:
+            session.saved_activity = now
+            d = defer.ensureDeferred(
+                self._store.touch_session(session.id, session.epoch, int(now * 1e6))
+            )
+            d.addCallbacks(self._touched, self._untouched, callbackArgs=(session,))
+
+    def _touched(self, ours: bool, session: Session) -> None:
+        if not ours:
+            self._drop(session, FORCED)
+
+    def _untouched(self, failure: Any) -> None:
+        if failure.check(Unreachable):
+            self._log.warn("last activity not written: {cause}", cause=failure.value)
+        else:
+            self._log.failure("last activity not written", failure)
+
+    async def close(self, session: Session, code: int) -> None:
+        """End a session; with 600 or 601 its handset hears Disconnect when it polls."""
+        if not self._drop(session, code):
+            return
+        record = _record(session, self._node)
+        state = dict(record.state)
+        if code != LOGGED_OUT:
+            state["farewell"] = code
+        ended = int(self._clock.seconds() * 1e6)
+        await self._store.save_session(_replaced(record, state=state, ended_at=ended))
+
+    def _drop(self, session: Session, code: int) -> bool:
+        if self._open.pop(session.id, None) is None:
+            return False
+        others = [s for s in self._by_aor[session.aor] if s is not session]
+        if others:
+            self._by_aor[session.aor] = others
+        else:
+            del self._by_aor[session.aor]
+        for announce in self.on_closed:
+            announce(session, code)
+        return True
+
+    # -- time --------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        if not self._expiries:
+            return
+        wait = max(self._expiries[0][0] - self._clock.seconds(), 0.05)
+        if self._call is None:
+            self._call = self._clock.callLater(wait, self._expire)
+        elif self._call.getTime() > self._expiries[0][0] + 0.05:
+            self._call.reset(wait)
+
+    def _expire(self) -> None:
+        self._call = None
+        now = self._clock.seconds()
+        while self._expiries and self._expiries[0][0] <= now:
+            session = self._open.get(heapq.heappop(self._expiries)[1])
+            if session is None:
+                continue
+            if session.expires_at() > now:
+                entry = (session.expires_at(), session.id)
+                heapq.heappush(self._expiries, entry)
+            else:
+                self._log.info("session expired", session_id=session.id[:6])
+                self._background(self.close(session, EXPIRED))
+        self._schedule()
+
+    def _background(self, work: Any) -> None:
+        d = defer.ensureDeferred(work)
+        d.addErrback(lambda f: self._log.failure("a session was not ended", f))
+
+    async def restore(self) -> int:
+        """Claim every open session of the store, a few at a time; how many."""
+        records = await self._store.open_sessions()
+        waiting = iter(records)
+
+        async def worker() -> None:
+            for record in waiting:
+                await self.find(record.id)
+
+        workers = [defer.ensureDeferred(worker()) for _ in range(_RESTORING)]
+        await defer.gatherResults(workers, consumeErrors=True)
+        return len(records)
+
+    def stop(self) -> None:
+        """Cancel the timer; the sessions stay open in the store."""
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+
+def _fired(d: defer.Deferred[None]) -> defer.Deferred[None]:
+    """Give a Deferred that fires after ``d`` and can be awaited by many."""
+    mine: defer.Deferred[None] = defer.Deferred()
+    d.addCallback(mine.callback)
+    return mine
+
+
+def _record(session: Session, node: str) -> SessionRecord:
+    services = session.services
+    return SessionRecord(
+        id=session.id,
+        aor=session.aor,
+        client_id=session.client_id,
+        version=int(session.version),
+        cookie=session.cookie,
+        bearer=session.bearer,
+        keep_alive=session.keep_alive,
+        state={
+            "user": session.user,
+            "agreed": asdict(session.agreed),
+            "services": None if services is None else sorted(services),
+            "ready": session.ready,
+        },
+        last_activity=int(session.last_activity * 1e6),
+        owner=node,
+        epoch=session.epoch,
+    )
+
+
+def _replaced(record: SessionRecord, **changes: Any) -> SessionRecord:
+    fields = {name: getattr(record, name) for name in SessionRecord.__slots__}
+    return SessionRecord(**{**fields, **changes})
+
+
+def _restored(record: SessionRecord, queue_limit: int) -> Session:
+    """Make a session from its record: the context is as before (T-6-19)."""
+    state = record.state
+    services = state.get("services")
+    return Session(
+        id=record.id,
+        aor=record.aor,
+        user=state["user"],
+        client_id=record.client_id,
+        version=Version(record.version),
+        cookie=record.cookie,
+        bearer=record.bearer,
+        keep_alive=record.keep_alive,
+        last_activity=record.last_activity / 1e6,
+        saved_activity=record.last_activity / 1e6,
+        epoch=record.epoch,
+        agreed=Agreed.restored(state["agreed"]),
+        services=None if services is None else frozenset(services),
+        ready=bool(state.get("ready")),
+        queue_limit=queue_limit,
+    )
+
+
+re_established = _restored

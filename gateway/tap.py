@@ -1,0 +1,228 @@
+"""The ``twistd imps-gateway`` command: configuration, plugins, start and end.
+
+The only place that knows everybody. All faults are told before the process becomes a
+daemon: one line each on stderr, exit status 1.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService, MultiService
+from twisted.internet import defer
+from twisted.logger import Logger
+from twisted.plugin import getPlugins
+from twisted.python import usage
+from zope.interface import implementer
+
+import plugins
+from gateway import __version__, config
+from gateway.configtable import ConfigFaults
+from gateway.errors import ConfigError, Unreachable
+from gateway.igateway import IBinding
+from gateway.services.node import DRAIN, Node
+from gateway.store import migrate
+from gateway.store.link import Database
+from gateway.store.secrets import Secrets
+from gateway.store.sql import SqlStore
+
+SIP = "sip"
+"""The binding behind the [sip] section; it has no table of its own."""
+
+
+def bindings(paths: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Find every binding by its type, in ``plugins`` and the operator's folders."""
+    for path in map(str, paths):
+        if path not in plugins.__path__:
+            plugins.__path__.append(path)
+    return {plugin.type: plugin for plugin in getPlugins(IBinding, plugins)}
+
+
+def load_config(path: Path | str) -> config.Config:
+    """Read a configuration as the service does. Raises ConfigFaults."""
+    found = bindings(config.plugin_path(path))
+    checkers: Mapping[str, Any] = {k: v for k, v in found.items() if k != SIP}
+    return config.load(path, checkers)
+
+
+class Options(usage.Options):
+    """The command line of ``twistd imps-gateway``."""
+
+    optParameters = [("config", "c", None, "The configuration file (TOML).")]
+
+    def postOptions(self) -> None:
+        """Check everything that can be checked before the process is a daemon."""
+        path = self["config"]
+        if path is None:
+            _refuse("imps-gateway: --config FILE is needed")
+        try:
+            self["loaded"] = loaded = load_config(path)
+            self["secrets"] = Secrets.open(loaded.gateway.state_dir)
+            _check_store(loaded)
+        except ConfigFaults as faults:
+            _refuse(str(faults))
+        except ConfigError as fault:
+            _refuse(f"{path}: {fault}")
+
+
+def _check_store(loaded: config.Config) -> None:
+    """Refuse a schema of another release; a store that is away may come back."""
+    database = Database(loaded.store.url)
+    try:
+        database.make_file()
+        migrate.check(database)
+    except Unreachable:
+        return
+    finally:
+        database.engine.dispose()
+
+
+def _refuse(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    raise SystemExit(1)
+
+
+@implementer(IService)
+class Gateway(MultiService):
+    """The node and its bindings as one service of Twisted."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, loaded: config.Config, secrets: Secrets) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self.config = loaded
+        found = bindings(loaded.gateway.plugin_path)
+        store = SqlStore(loaded.store.url, reactor, secrets, _now)
+        self.node = Node(
+            reactor,
+            loaded,
+            store,
+            name=f"{os.uname().nodename}:{loaded.path}",
+            secret=secrets.key_id.encode() + os.urandom(16),
+        )
+        self.sip = found[SIP].makeService(reactor, loaded.sip, self.node)
+        self.parts = [
+            (binding, found[binding.type].makeService(reactor, settings, self.node))
+            for binding in loaded.bindings
+            for settings in (binding.settings,)
+        ]
+        self.started: defer.Deferred[None] = defer.Deferred()
+
+    def startService(self) -> None:
+        """Begin; listeners open once the store is there."""
+        super().startService()
+        self._reactor.callWhenRunning(self._signals)
+        d = defer.ensureDeferred(self._start())
+        d.addErrback(self._unstarted)
+
+    async def _start(self) -> None:
+        await self.node.open()
+        self.sip.startService()
+        self.node.listening(self.sip.addresses)
+        await self.node.start()
+        for _, part in self.parts:
+            part.setServiceParent(self)
+        self._log.info(
+            "IMPS gateway {version} serves {domain}: {listeners}",
+            version=__version__,
+            domain=self.config.gateway.domain,
+            listeners=", ".join(self.listeners()),
+        )
+        self.started.callback(None)
+
+    def listeners(self) -> list[str]:
+        """Name every address that is open, in words."""
+        named = [
+            f"SIP {transport}:{host}:{port}"
+            for transport, host, port in self.sip.addresses
+        ]
+        for binding, part in self.parts:
+            named += [f"{binding.type} {host}:{port}" for host, port in part.addresses]
+        return named
+
+    def _unstarted(self, failure: Any) -> None:
+        """Tell why the service cannot start, and end with status 1."""
+        if failure.check(ConfigError):
+            sys.stderr.write(f"{self.config.path}: {failure.value}\n")
+        else:
+            sys.stderr.write(f"imps-gateway: {failure.getErrorMessage()}\n")
+            self._log.failure("the service does not start", failure)
+        self._reactor.addSystemEventTrigger("after", "shutdown", _exit_with_fault)
+        self._reactor.stop()
+
+    # -- signals -----------------------------------------------------------------
+
+    def _signals(self) -> None:
+        """Take the signals over from twistd, whose end is 143 and whose HUP kills."""
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGHUP, self._on_hup)
+
+    def _on_term(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self._stop_once)
+
+    def _on_hup(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self.reload)
+
+    def _stop_once(self) -> None:
+        if self.running:
+            self._log.info("SIGTERM: finishing what is in flight")
+            self._reactor.stop()
+
+    def reload(self) -> None:
+        """Apply what changed in the configuration; on a fault keep the old."""
+        try:
+            new = load_config(self.config.path)
+        except ConfigFaults as faults:
+            self._log.error("not reloaded: {faults}", faults=str(faults))
+            return
+        changed = set(config.changes(self.config, new))
+        kept = {c for c in changed if not c.startswith("binding[")}
+        for index, (binding, part) in enumerate(self.parts):
+            same = new.bindings[index : index + 1]
+            if not same or same[0].type != binding.type:
+                kept.add(f"binding[{index + 1}]")
+                continue
+            try:
+                kept.update(part.reload(same[0].settings))
+            except ConfigError as fault:
+                self._log.error("not reloaded: {fault}", fault=str(fault))
+                kept.add(f"binding[{index + 1}]")
+        self._log.info(
+            "reloaded: {applied}; needs a restart: {kept}",
+            applied=", ".join(sorted(changed - kept)) or "certificates",
+            kept=", ".join(sorted(kept)) or "nothing",
+        )
+
+    def stopService(self) -> defer.Deferred[None]:
+        """Take no new work, finish what is in flight (at most 5 s), flush."""
+        return defer.Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self.node.drain()
+        stopped = defer.maybeDeferred(super().stopService)
+        await stopped.addTimeout(DRAIN, self._reactor, lambda result, limit: None)
+        self.sip.stopService()
+        await self.node.stop()
+
+
+def _exit_with_fault() -> None:
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+def makeService(options: Options) -> Gateway:
+    """Make the service of checked options."""
+    from twisted.internet import reactor
+
+    return Gateway(reactor, options["loaded"], options["secrets"])

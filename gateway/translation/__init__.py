@@ -1,0 +1,1 @@
+"""CSP ⇄ SIP: pure functions, tested by value."""
