@@ -337,6 +337,18 @@ def test_stale_timers_do_not_pile_up() -> None:
     assert layer.next_timer() is None and layer.counts()["ticks"] == 0
 
 
+def test_the_clock_drops_finished_transactions() -> None:
+    """Without asking for the next timer first, too: nothing finished is armed again."""
+    layer = make_layer()
+    begin(layer, request())
+    transaction = begin(layer, request("INVITE"))
+    layer.receive(answer_to(transaction, 180), UDP, 0.1)
+    layer.transport_failed(UDP, 0.2)
+    assert layer.counts()["ticks"] == 2
+    layer.handle_timer(0.5)
+    assert layer.counts()["ticks"] == 0 and layer.data_to_send() == []
+
+
 def test_late_timers_do_not_burst() -> None:
     """A process that was held up for seconds sends one repeat, not all of them."""
     layer = make_layer()
