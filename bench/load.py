@@ -52,7 +52,7 @@ class Load:
     def __init__(self, job: dict[str, Any]) -> None:
         address = (job["host"], job["port"])
         self._lines = [Line(address, request) for request in job["requests"]]
-        self._in_flight: int = job["in_flight"]
+        self._in_flight = min(job["in_flight"], len(self._lines))
         self._number: int = job["first_number"]
         self._needed = [text.encode("latin-1") for text in job["needed"]]
         self._poll = select.epoll()

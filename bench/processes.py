@@ -80,6 +80,8 @@ def load(
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         with running(command, LOAD_CPU, **pipes) as process:
             output, _ = process.communicate(json.dumps(job), timeout=seconds + 60)
+        if process.returncode:
+            raise RuntimeError("the load generator failed; its error is above")
         outcome = json.loads(output)
         if outcome["errors"]:
             raise RuntimeError(
