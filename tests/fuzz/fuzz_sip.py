@@ -1,7 +1,8 @@
 """Fuzz the SIP parsers with atheris; the options are those of libFuzzer.
 
-``python tests/fuzz/fuzz_sip.py -max_total_time=60`` runs a minute. The first byte chooses between datagram and stream; a crash is any exception but the
-parser's own, or a message that does not read as it was written.
+``python tests/fuzz/fuzz_sip.py -max_total_time=60`` runs a minute. The first byte
+chooses between datagram and stream. A crash is any exception but the parser's own, or
+a message that does not read as it was written.
 """
 
 from __future__ import annotations

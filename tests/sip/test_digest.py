@@ -34,14 +34,15 @@ def test_examples_of_rfc_7616(algorithm: str, response: str) -> None:
         f'nonce="{NONCE_7616}", opaque="{OPAQUE_7616}"'
     )
     kept = ha1(algorithm, "Mufasa", "http-auth@example.org", "Circle of Life")
-    for secret in ({"password": "Circle of Life"}, {"ha1": kept}):
+    for password, hashed in (("Circle of Life", None), (None, kept)):
         value = authorization(
             challenge,
             method="GET",
             uri="/dir/index.html",
             username="Mufasa",
             cnonce=CNONCE_7616,
-            **secret,
+            password=password,
+            ha1=hashed,
         )
         pairs = parse_credentials(value)
         assert pairs["response"] == response
