@@ -62,7 +62,8 @@ def _charset(body: bytes, charset: str | None) -> str:
         return "utf-8"
     if charset:
         return canonical(charset)
-    # Whitespace or a BOM may come first; almost always it is "<" of ASCII.
+    if body.startswith(b"<WV"):
+        return "utf-8"  # nothing before the root element: the usual case
     for mark, name in _BOMS:
         if body.startswith(mark):
             return name

@@ -202,6 +202,7 @@ def primitive(
 class Field:
     """One field of a description: where it lives, how it is written."""
 
+    index: int
     attribute: str
     element: Element
     kind: Kind
@@ -223,7 +224,15 @@ class Description:
     whatever version; `ordered` gives the fields of one version in its order.
     """
 
-    __slots__ = ("_ordered", "_twin", "by_name", "cls", "fields", "text_field")
+    __slots__ = (
+        "_demanded",
+        "_ordered",
+        "by_name",
+        "cls",
+        "fields",
+        "text_field",
+        "thawed",
+    )
 
     def __init__(self, cls: type[Structure]) -> None:
         self.cls = cls
@@ -233,18 +242,23 @@ class Description:
             (field for field in self.fields if field.attribute == cls.TEXT_FIELD), None
         )
         self._ordered = {version: self._order(version) for version in Version}
-        # A frozen dataclass sets each slot by object.__setattr__. Its unfrozen twin has
-        # the same slots and is filled five times as fast; see `build`.
-        self._twin: Any = make_dataclass(
-            cls.__name__,
-            [field.attribute for field in self.fields],
-            bases=cls.__bases__,
-            slots=True,
-        )
+        self._demanded = {
+            version: tuple(
+                field
+                for field in self.fields
+                if version in field.mandatory and not field.element.lenient
+            )
+            for version in Version
+        }
+        self.thawed = thawed(cls)
 
     def ordered(self, version: Version) -> tuple[Field, ...]:
         """The fields that ``version`` knows, in the order it sends them."""
         return self._ordered[version]
+
+    def demanded(self, version: Version) -> tuple[Field, ...]:
+        """The fields without which a decoder does not take the structure."""
+        return self._demanded[version]
 
     def text_in(self, version: Version) -> Field | None:
         """The field that is the element's own text in ``version``, if any."""
@@ -253,7 +267,7 @@ class Description:
 
     def build(self, values: list[Any]) -> Any:
         """Make the structure from the values of all `fields`, in declaration order."""
-        made = self._twin(*values)
+        made = self.thawed(*values)
         made.__class__ = self.cls
         return made
 
@@ -263,6 +277,21 @@ class Description:
         if names is None:
             return tuple(known)
         return tuple(sorted(known, key=lambda field: names.index(field.element.name)))
+
+
+def thawed(cls: type) -> Any:
+    """The unfrozen twin of a frozen slotted dataclass, with positional arguments.
+
+    A frozen dataclass sets each slot by ``object.__setattr__``; the twin has the same
+    slots and is filled five times as fast. Its instance then takes its place by
+    ``made.__class__ = cls``, after which nobody can tell. For decoders only.
+    """
+    return make_dataclass(
+        cls.__name__,
+        [item.name for item in fields(cls)],
+        bases=cls.__bases__,
+        slots=True,
+    )
 
 
 @functools.cache
@@ -284,7 +313,7 @@ _KINDS: Mapping[object, Kind] = {
 
 def _fields(cls: type[Structure]) -> tuple[Field, ...]:
     hints = typing.get_type_hints(cls, include_extras=True)
-    made = []
+    made: list[Field] = []
     for item in fields(cls):  # type: ignore[arg-type]
         annotation = hints[item.name]
         described = next(
@@ -300,6 +329,7 @@ def _fields(cls: type[Structure]) -> tuple[Field, ...]:
         default = None if item.default is MISSING else item.default
         made.append(
             _field(
+                len(made),
                 item.name,
                 described,
                 typing.get_args(annotation)[0],
@@ -311,7 +341,12 @@ def _fields(cls: type[Structure]) -> tuple[Field, ...]:
 
 
 def _field(
-    attribute: str, described: Element, hint: Any, default: object, always: bool
+    index: int,
+    attribute: str,
+    described: Element,
+    hint: Any,
+    default: object,
+    always: bool,
 ) -> Field:
     value, repeated = _value_type(hint)
     kind = _KINDS.get(value, Kind.STRUCTURE)
@@ -323,6 +358,7 @@ def _field(
     if mandatory is None:
         mandatory = frozenset(Version) if always else frozenset()
     return Field(
+        index=index,
         attribute=attribute,
         element=described,
         kind=kind,

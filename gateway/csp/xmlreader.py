@@ -1,4 +1,8 @@
-"""Parsed XML to primitives, in one walk over the tree.
+"""Parsed XML to the reading of its texts, in one walk over the tree.
+
+The markup of a document decides which primitive it is and where each of its texts goes;
+so the walk makes a *reading*: a function from the texts to the structure. A reading
+serves every document of the same markup (see `gateway.csp.xmlsyntax`).
 
 Lenient as the reference demands of receivers: children in any order, unknown children
 ignored, known misspellings of names understood, any namespace. What a structure expects
@@ -8,22 +12,19 @@ conditions that 1.3 packs into one element.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NoReturn, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from lxml import etree
 
 from gateway.csp.catalogue import ALIASES
-from gateway.csp.namespaces import is_ours
 from gateway.csp.schema import Field, Kind, Structure, Version, describe
 from gateway.csp.searching import SearchPairList, SearchRequest
 from gateway.csp.values import READERS
 
 Node = Any  # an lxml element; the stubs know less of it than we use
-_NOTHING: tuple[object, ...] = ()
-_PAIR = "SearchPair"
-_EXT_BLOCK = "ExtBlock"
-
+Texts = Sequence[str]
+Reading = Callable[[Texts], Any]
 
 PARSER = etree.XMLParser(
     encoding="utf-8",
@@ -37,6 +38,9 @@ PARSER = etree.XMLParser(
 )
 """The only parser there is: nothing is fetched, nothing is expanded."""
 
+_PAIR = "SearchPair"
+_EXT_BLOCK = "ExtBlock"
+
 
 class Fault(Exception):
     """A primitive is well-formed and wrong: the CSP status and the words to answer."""
@@ -47,124 +51,193 @@ class Fault(Exception):
         self.description = description
 
 
-class _Nested(Protocol):
-    def __call__(self, node: Node, version: Version, extensions: list[Node]) -> Any: ...
+class Unshared(Exception):
+    """The reading depends on more than markup: foreign content is kept as it is."""
 
 
-# Index of the field, reader of a whole element, reader of its text (neither: the text
-# without blanks around it), whether there may be several.
-_Slot = tuple[int, _Nested | None, Callable[[str], Any] | None, bool]
+class Walk:
+    """One walk over a tree: its version, its texts, and what is met by the way.
+
+    With ``numbered``, the tree has numbers for texts (the places of the real ones, of
+    which the last is empty), and `Unshared` is raised at foreign content. Without, the
+    texts are collected in ``texts``.
+    """
+
+    __slots__ = ("blocks", "numbered", "texts", "version")
+
+    def __init__(self, version: Version, *, numbered: bool) -> None:
+        self.version = version
+        self.numbered = numbered
+        self.texts: list[str] = []
+        self.blocks: list[str] = []
+
+    def place(self, node: Node) -> int:
+        """The place of the text of an element among the texts."""
+        text = node.text
+        if self.numbered:
+            return int(text) if text else -1
+        self.texts.append(text or "")
+        return len(self.texts) - 1
+
+    def foreign(self, node: Node) -> str:
+        """The content of an element as XML text that declares what it uses."""
+        if self.numbered:
+            raise Unshared
+        parts = [(node.text or "").replace("&", "&amp;").replace("<", "&lt;")]
+        parts.extend(etree.tostring(child, encoding="unicode") for child in node)
+        return "".join(parts)
+
+    def block(self, node: Node) -> None:
+        """Keep the content of an ExtBlock."""
+        self.blocks.append(self.foreign(node))
 
 
-class Reader:
-    """Reads the elements of one structure."""
+def split(tag: str) -> tuple[str, str]:
+    """The namespace (empty if there is none) and the local name of a tag."""
+    if tag.startswith("{"):
+        namespace, _, name = tag[1:].partition("}")
+        return namespace, name
+    return "", tag
 
-    __slots__ = ("_by_name", "_defaults", "_described", "_required", "_slots", "_text")
 
-    def __init__(self, cls: type[Structure]) -> None:
-        self._described = describe(cls)
-        fields = self._described.fields
-        self._defaults = [field.default for field in fields]
-        self._by_name: dict[str, _Slot] | None = None
-        # By tag as it came, namespace and all; filled as tags are met.
-        self._slots: dict[str, _Slot] = {}
-        self._required = {
-            version: tuple(
-                index
-                for index, field in enumerate(fields)
-                if version in field.mandatory and not field.element.lenient
-            )
-            for version in Version
-        }
-        text = self._described.text_field
-        self._text = None if text is None else fields.index(text)
+def structure(cls: type[Structure], node: Node, walk: Walk) -> Reading:
+    """The reading of one element as ``cls``.
 
-    def __call__(self, node: Node, version: Version, extensions: list[Node]) -> Any:
-        """Read one element.
-
-        ``extensions`` collects the ExtBlock elements that are met on the way: Symbian
-        puts them into the primitive. Raises `Fault`.
-        """
-        values = self._defaults.copy()
-        find = self._slots.get
-        lists: list[int] = []
-        for child in node:
-            slot = find(child.tag)
-            if slot is None:
-                slot = self._meet(child, extensions)
-                if slot is None:
-                    continue
-            index, nested, read, repeated = slot
-            if nested is not None:
-                value = nested(child, version, extensions)
-            else:
-                text = child.text or ""
-                value = text.strip() if read is None else read(text)
-                if value is None:
-                    continue
-            if not repeated:
-                values[index] = value
-            elif values[index]:
-                values[index].append(value)  # type: ignore[attr-defined]
-            else:
-                values[index] = [value]
-                lists.append(index)
-        for index in lists:
-            values[index] = tuple(values[index])  # type: ignore[arg-type]
-        if self._text is not None and values[self._text] is None:
-            values[self._text] = (node.text or "").strip() or None
-        for index in self._required[version]:
-            value = values[index]
-            if value is None or value is _NOTHING:
-                self._lacking(index)
-        return self._described.build(values)
-
-    def _lacking(self, index: int) -> NoReturn:
-        name = self._described.fields[index].element.name
-        raise Fault(400, f"{self._described.cls.NAME} without {name}")
-
-    def _meet(self, child: Node, extensions: list[Node]) -> _Slot | None:
-        """The slot of a tag that was not met before; None where it is unknown."""
-        if self._by_name is None:
-            self._by_name = {
-                field.element.name: _slot(index, field)
-                for index, field in enumerate(self._described.fields)
-            }
-        namespace, name = split(child.tag)
-        slot = self._by_name.get(name) or self._by_name.get(ALIASES.get(name, ""))
-        if slot is None:
+    Collects ExtBlock elements by the way: Symbian puts them into the primitive. The
+    reading raises `Fault`.
+    """
+    described = describe(cls)
+    if cls is SearchRequest:
+        _unpack_all(node)
+    tokens: dict[int, int] = {}
+    singles: dict[int, Reading] = {}
+    several: dict[int, list[Reading]] = {}
+    for child in node:
+        name = split(child.tag)[1]
+        field = described.by_name.get(name) or described.by_name.get(
+            ALIASES.get(name, "")
+        )
+        if field is None:
             if name == _EXT_BLOCK:
-                extensions.append(child)
-        elif not namespace or is_ours(namespace):
-            # Only tags of our own are remembered: the table cannot grow for ever.
-            self._slots[child.tag] = slot
-        return slot
+                walk.block(child)
+            continue
+        if field.kind is Kind.TEXT and not (field.repeated or field.element.verbatim):
+            tokens[field.index] = walk.place(child)
+        elif field.repeated:
+            several.setdefault(field.index, []).append(_field(field, child, walk))
+        else:
+            singles[field.index] = _field(field, child, walk)
+    own = described.text_field
+    if own is not None and own.index not in tokens:
+        singles[own.index] = _own_text(walk.place(node))
+    if not described.fields or described.fields[0].element.name:
+        return _assemble(cls, walk.version, tokens, singles, several)
+    content = walk.foreign(node)
+    return lambda texts: described.build([content])
 
 
-class _ForeignReader:
-    """Reads a structure that is all foreign content, such as Extended-Request."""
+def _assemble(
+    cls: type[Structure],
+    version: Version,
+    tokens: dict[int, int],
+    singles: dict[int, Reading],
+    several: dict[int, list[Reading]],
+) -> Reading:
+    """The reading of a structure from what its fields are read from.
 
-    def __init__(self, cls: type[Structure]) -> None:
-        self._described = describe(cls)
+    ``tokens`` (places of texts without blanks around them) are nearly all; a call for
+    each would cost more than the rest.
+    """
+    described = describe(cls)
+    thaw = described.thawed
+    defaults = [field.default for field in described.fields]
+    checked = []
+    for field in described.demanded(version):
+        lacking = f"{cls.NAME} without {field.element.name}"
+        if not any(field.index in met for met in (tokens, singles, several)):
+            return _refuse(400, lacking)
+        # An empty number, boolean or time counts as left out.
+        if field.kind in READERS and not field.repeated:
+            checked.append((field.index, lacking))
+    plain = tuple(tokens.items())
+    one = tuple(singles.items())
+    many = tuple((index, tuple(readings)) for index, readings in several.items())
 
-    def __call__(self, node: Node, version: Version, extensions: list[Node]) -> Any:
-        return self._described.build([foreign(node)])
+    def read(texts: Texts) -> Any:
+        values = defaults[:]
+        for index, place in plain:
+            values[index] = texts[place].strip()
+        for index, reading in one:
+            values[index] = reading(texts)
+        for index, readings in many:
+            found = [reading(texts) for reading in readings]
+            values[index] = tuple([value for value in found if value is not None])
+        for index, lacking in checked:
+            if values[index] is None:
+                raise Fault(400, lacking)
+        made = thaw(*values)
+        made.__class__ = cls
+        return made
+
+    return read
 
 
-class _SearchReader(Reader):
-    """Reads a Search-Request; one condition an element, however they were packed.
+def _field(field: Field, node: Node, walk: Walk) -> Reading:
+    """The reading of one field from its element."""
+    if field.structure is not None:
+        return structure(field.structure, node, walk)
+    if field.kind is Kind.FOREIGN:
+        content = walk.foreign(node)
+        return lambda texts: content
+    if field.kind is Kind.FLAG:
+        return lambda texts: True
+    place = walk.place(node)
+    if field.kind is not Kind.TEXT:
+        return _typed(field, place)
+    if field.element.verbatim:
+        return lambda texts: texts[place]
+    return lambda texts: texts[place].strip()
+
+
+def _typed(field: Field, place: int) -> Reading:
+    read = READERS[field.kind]
+    name = field.element.name
+
+    def read_or_fault(texts: Texts) -> Any:
+        text = texts[place]
+        try:
+            return read(text)
+        except ValueError as fault:
+            if not text.strip():
+                return None  # samples of 1.1 have an empty InUse: as if left out
+            raise Fault(402, f"{name}: {fault}") from None
+
+    return read_or_fault
+
+
+def _own_text(place: int) -> Reading:
+    """The reading of the text of a structure that up to 1.2 was no structure."""
+    return lambda texts: texts[place].strip() or None
+
+
+def _refuse(code: int, description: str) -> Reading:
+    """A reading that finds fault, whatever the texts."""
+
+    def refuse(texts: Texts) -> NoReturn:
+        raise Fault(code, description)
+
+    return refuse
+
+
+def _unpack_all(node: Node) -> None:
+    """Make one search condition an element, however they were packed.
 
     1.3 repeats SearchElement, SearchString and PairID in one SearchPairList, some
     within SearchPair; up to 1.2 an element holds one condition.
     """
-
-    __slots__ = ()
-
-    def __call__(self, node: Node, version: Version, extensions: list[Node]) -> Any:
-        for packed in node:
-            if split(packed.tag)[1] == SearchPairList.NAME:
-                _unpack(packed)
-        return super().__call__(node, version, extensions)
+    for packed in node:
+        if split(packed.tag)[1] == SearchPairList.NAME:
+            _unpack(packed)
 
 
 def _unpack(packed: Node) -> None:
@@ -185,34 +258,6 @@ def _unpack(packed: Node) -> None:
         condition.append(part)
 
 
-_READERS: dict[type[Structure], _Nested] = {SearchRequest: _SearchReader(SearchRequest)}
-
-
-def reader(cls: type[Structure]) -> _Nested:
-    """The reader of the elements of one structure."""
-    made = _READERS.get(cls)
-    if made is None:
-        fields = describe(cls).fields
-        all_foreign = len(fields) == 1 and not fields[0].element.name
-        made = _READERS[cls] = _ForeignReader(cls) if all_foreign else Reader(cls)
-    return made
-
-
-def split(tag: str) -> tuple[str, str]:
-    """The namespace (empty if there is none) and the local name of a tag."""
-    if tag.startswith("{"):
-        namespace, _, name = tag[1:].partition("}")
-        return namespace, name
-    return "", tag
-
-
-def foreign(node: Node) -> str:
-    """The content of an element as XML text that declares the namespaces it uses."""
-    parts = [(node.text or "").replace("&", "&amp;").replace("<", "&lt;")]
-    parts.extend(etree.tostring(child, encoding="unicode") for child in node)
-    return "".join(parts)
-
-
 def checked(content: str) -> str:
     """``content`` itself, if it is well-formed XML content; else ValueError."""
     try:
@@ -220,39 +265,3 @@ def checked(content: str) -> str:
     except etree.XMLSyntaxError:
         raise ValueError("foreign content that is not XML") from None
     return content
-
-
-def _slot(index: int, field: Field) -> _Slot:
-    if field.structure is not None:
-        return index, reader(field.structure), None, field.repeated
-    if field.kind is Kind.FOREIGN:
-        return index, _foreign, None, field.repeated
-    if field.kind is Kind.FLAG:
-        return index, None, _present, False
-    if field.kind is not Kind.TEXT:
-        return index, None, _typed(field), field.repeated
-    return index, None, str if field.element.verbatim else None, field.repeated
-
-
-def _foreign(node: Node, version: Version, extensions: list[Node]) -> str:
-    return foreign(node)
-
-
-def _typed(field: Field) -> Callable[[str], Any]:
-    read = READERS[field.kind]
-    name = field.element.name
-
-    def read_or_fault(text: str) -> Any:
-        try:
-            return read(text)
-        except ValueError as fault:
-            if not text.strip():
-                return None  # samples of 1.1 have an empty InUse: as if left out
-            raise Fault(402, f"{name}: {fault}") from None
-
-    return read_or_fault
-
-
-def _present(text: str) -> bool:
-    """A flag says all by being there."""
-    return True

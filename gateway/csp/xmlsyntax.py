@@ -4,27 +4,23 @@
 hurt: entities, internal DTD subsets, depth and counts are bounded before or by the
 parser, nothing is ever fetched. `encode` is strict: what the version knows, by its
 names, in its order and namespaces.
+
+Handsets send the same markup again and again with other texts in it. So the reading of
+a plain document (elements and text, nothing else) is remembered by its markup: the next
+one of that markup is split at its texts and read, without parsing it again. Whatever is
+not plain is parsed each time, by the same code.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from lxml import etree
 
-from gateway.csp.catalogue import primitive_named
 from gateway.csp.charsets import to_utf8
-from gateway.csp.common import (
-    VersionDiscoveryRequest,
-    VersionDiscoveryResponse,
-)
-from gateway.csp.envelope import Faulty, Message, Mode, Transaction
-from gateway.csp.namespaces import is_ours, version_of
-from gateway.csp.schema import Primitive, Version
-from gateway.csp.shared import SegmentInfo
-from gateway.csp.values import read_boolean
-from gateway.csp.xmlreader import PARSER, Fault, Node, foreign, reader, split
+from gateway.csp.envelope import Message
+from gateway.csp.xmlenvelope import message
+from gateway.csp.xmlreader import PARSER, Node, Reading, Unshared
 from gateway.csp.xmlwriter import write
 from gateway.errors import Malformed, TooLarge
 
@@ -32,13 +28,32 @@ __all__ = ["decode", "encode"]
 
 MAX_DEPTH = 32
 MAX_ELEMENTS = 20_000
-MAX_TRANSACTIONS = 64
 
-_ROOT = "WV-CSP-Message"
-_DISCOVERY = (VersionDiscoveryRequest, VersionDiscoveryResponse)
 # What follows the external identifier must be the end: no declarations of its own.
 _DOCTYPE = re.compile(rb"<!DOCTYPE(?:[^\[>\"']|\"[^\"]*\"|'[^']*')*(.?)", re.DOTALL)
 _TOO_DEEP = etree.XPath("boolean(" + "/*" * (MAX_DEPTH + 1) + ")")
+
+# The reading of plain documents, by markup. The oldest goes when there are too many.
+_MAX_MARKUP = 8_192
+_MAX_READINGS = 512
+_READINGS: dict[str, Reading] = {}
+_DECLARATION = re.compile(r'<\?xml version="1\.0"(?: encoding="[Uu][Tt][Ff]-8")? ?\?>')
+_BLANKS = " \t\r\n"
+_TEXT = re.compile(r">([^<]+)")
+# Plain markup is tags with plain attributes, so that each ">" ends a tag.
+_PLAIN = re.compile(
+    r"(?:</?[A-Za-z_][A-Za-z0-9_.:-]*"
+    r"(?:[ \n]+[A-Za-z_][A-Za-z0-9_.:-]*=(?:\"[^\"<>&]*\"|'[^'<>&]*'))*[ \n]*/?>)+"
+)
+# What keeps text from being plain: CR (a parser makes it LF), characters that XML 1.0
+# 2.2 forbids, the end of a CDATA section.
+_NOT_PLAIN = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]|]]>")
+_REFERENCE = re.compile(
+    "&(?:(lt|gt|amp|quot|apos)|#([0-9]{1,6})|#x([0-9A-Fa-f]{1,5}));"
+)
+_NO_CHARACTER = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_NAMED = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'"}
+
 encode = write
 
 
@@ -50,14 +65,93 @@ def decode(body: bytes, charset: str | None = None) -> Message:
     UnsupportedMedia when nobody knows the character set. A primitive that is
     well-formed and wrong comes as `Faulty`.
     """
-    root = _parse(to_utf8(body, charset))
-    namespace, name = split(root.tag)
-    if name == _ROOT:
-        return _message(root, namespace)
-    primitive = primitive_named(name)
-    if primitive in _DISCOVERY:
-        return _discovery(root, namespace, name)
-    raise Malformed(f"the root element is not {_ROOT}")
+    document = to_utf8(body, charset)
+    return _read_plain(document) or _read(document)
+
+
+def _read(document: bytes) -> Message:
+    """Read a UTF-8 document of any kind."""
+    reading, texts = message(_parse(document), numbered=False)
+    return reading(texts)  # type: ignore[no-any-return]
+
+
+def _read_plain(document: bytes) -> Message | None:
+    """Read a plain document by the reading of its markup; None if it is not plain."""
+    try:
+        text = document.decode()
+    except UnicodeDecodeError:
+        raise Malformed("the text is not UTF-8") from None
+    if text.startswith("<?"):
+        declaration = _DECLARATION.match(text)
+        if declaration is None:
+            return None
+        text = text[declaration.end() :].strip(_BLANKS)
+    elif not text.endswith(">"):
+        text = text.rstrip(_BLANKS)
+    if (not text.isprintable() or "]]>" in text) and _NOT_PLAIN.search(text):
+        return None
+    parts = _TEXT.split(text)
+    markup = "\0".join(parts[::2])
+    reading = _READINGS.get(markup)
+    if reading is None:
+        reading = _learn(parts, markup)
+        if reading is None:
+            return None
+    texts = parts[1::2]
+    if "&" in text:
+        try:
+            texts = [_resolve(part) if "&" in part else part for part in texts]
+        except ValueError:
+            return None
+    texts.append("")  # what the place -1 means
+    return reading(texts)  # type: ignore[no-any-return]
+
+
+def _resolve(text: str) -> str:
+    """``text`` with its references resolved; ValueError if one is unusual."""
+    if text.count("&") != len(_REFERENCE.findall(text)):
+        raise ValueError("not a reference")
+    return _REFERENCE.sub(_referred, text)
+
+
+def _referred(found: re.Match[str]) -> str:
+    name, decimal, hexadecimal = found.groups()
+    if name is not None:
+        return _NAMED[name]
+    character = chr(int(decimal) if decimal else int(hexadecimal, 16))
+    if (
+        character < " "
+        and character not in "\t\n\r"
+        or "\ud800" <= character <= "\udfff"
+    ):
+        raise ValueError("no character of XML")
+    if character in "\ufffe\uffff":
+        raise ValueError("no character of XML")
+    return character
+
+
+def _learn(parts: list[str], markup: str) -> Reading | None:
+    """Make the reading of a markup, and remember it; None if it cannot be shared.
+
+    The parser gets the markup with the places of the texts instead of the texts: so it
+    tells which element has which.
+    """
+    if len(markup) > _MAX_MARKUP or not _PLAIN.fullmatch(">".join(parts[::2])):
+        return None
+    numbered = parts[:]
+    numbered[1::2] = map(str, range(len(parts) // 2))
+    # The pattern takes the ">" before a text with it.
+    document = "".join(
+        f">{part}" if place % 2 else part for place, part in enumerate(numbered)
+    )
+    try:
+        reading, _ = message(_parse(document.encode()), numbered=True)
+    except Unshared:
+        return None
+    while len(_READINGS) >= _MAX_READINGS:
+        _READINGS.pop(next(iter(_READINGS)), None)
+    _READINGS[markup] = reading
+    return reading
 
 
 def _parse(document: bytes) -> Node:
@@ -76,199 +170,9 @@ def _parse(document: bytes) -> Node:
     except etree.XMLSyntaxError as error:
         line = error.position[0] if error.position else 0
         raise Malformed(f"not well-formed XML, line {line}") from None
-    if starts > MAX_DEPTH and _TOO_DEEP(root):
+    if _TOO_DEEP(root):
         raise TooLarge("too deeply nested")
     # Without declarations only undeclared entities are left to refer to.
     if typed and next(root.iter(etree.Entity), None) is not None:
         raise Malformed("reference to an entity")
     return root
-
-
-_ENVELOPE = frozenset(
-    "Session SessionDescriptor SessionType SessionID Transaction TransactionDescriptor"
-    " TransactionMode TransactionID SegmentInfo Poll CIR TransactionContent"
-    " ExtBlock".split()
-)
-_NAMES: dict[str, str] = {}
-
-
-def _local(tag: str) -> str:
-    """The local name of a tag of the envelope."""
-    name = _NAMES.get(tag)
-    if name is None:
-        namespace, name = split(tag)
-        if name in _ENVELOPE and (not namespace or is_ours(namespace)):
-            _NAMES[tag] = name
-    return name
-
-
-def _message(root: Node, namespace: str) -> Message:
-    """Read what is in a message; Outband is a session of None, Inband without ID ""."""
-    version, spoken = _version(root, namespace)
-    session_id: str | None = None
-    poll: bool | None = None
-    cir: bool | None = None
-    transactions: list[Transaction] = []
-    for child in next((part for part in root if _local(part.tag) == "Session"), ()):
-        name = _local(child.tag)
-        if name == "Transaction":
-            transaction, flag = _transaction(child, version, spoken)
-            transactions.append(transaction)
-            poll = flag if flag is not None else poll
-            if len(transactions) > MAX_TRANSACTIONS:
-                raise TooLarge("too many transactions")
-        elif name == "SessionDescriptor":
-            session_id = _session_id(child)
-        elif name == "Poll":
-            poll = _flag(child)
-        elif name == "CIR":
-            cir = _flag(child)
-    return Message(
-        version=version,
-        session_id=session_id,
-        transactions=tuple(transactions),
-        poll=poll,
-        cir=cir,
-    )
-
-
-def _version(root: Node, namespace: str) -> tuple[Version, bool]:
-    """The version by the message's namespace, else the transaction's, else 1.2."""
-    if not namespace:
-        for node in root.iter("{*}TransactionContent"):
-            namespace = split(node.tag)[0]
-            break
-    return version_of(namespace) if namespace else (Version.V1_2, True)
-
-
-def _session_id(descriptor: Node) -> str | None:
-    kind = ""
-    session_id = None
-    for child in descriptor:
-        name = _local(child.tag)
-        if name == "SessionType":
-            kind = (child.text or "").strip().lower()
-        elif name == "SessionID":
-            session_id = (child.text or "").strip()
-    if kind == "outband":
-        return None
-    return session_id or "" if kind == "inband" else session_id or None
-
-
-def _flag(node: Node) -> bool | None:
-    """A flag of the envelope; one that says neither T nor F says nothing."""
-    try:
-        return read_boolean(node.text or "")
-    except ValueError:
-        return None
-
-
-def _transaction(
-    node: Node, version: Version, spoken: bool
-) -> tuple[Transaction, bool | None]:
-    """Read one transaction and the Poll flag that 1.1 keeps in its descriptor."""
-    mode = Mode.REQUEST
-    identifier: str | None = None
-    poll: bool | None = None
-    segment: SegmentInfo | None = None
-    content: Node = ()
-    blocks: list[Node] = []
-    primitive: Primitive | None = None
-    for child in node:
-        name = _local(child.tag)
-        if name == "TransactionContent":
-            content = child
-        elif name == "ExtBlock":
-            blocks.append(child)
-        elif name == "TransactionDescriptor":
-            for part in child:
-                name = _local(part.tag)
-                if name == "TransactionMode":
-                    if (part.text or "").strip().lower() == "response":
-                        mode = Mode.RESPONSE
-                elif name == "TransactionID":
-                    identifier = (part.text or "").strip() or None
-                elif name == "Poll":
-                    poll = _flag(part)
-                elif name == "SegmentInfo":
-                    try:
-                        segment = _read_segment(part, version, blocks)
-                    except Fault as fault:
-                        primitive = _faulty(name, fault)
-    if primitive is None:
-        primitive = _primitive(content, version, spoken, blocks)
-    return Transaction(
-        id=identifier,
-        mode=mode,
-        primitive=primitive,
-        segment=segment,
-        ext_blocks=tuple(map(foreign, blocks)),
-    ), poll
-
-
-_read_segment = reader(SegmentInfo)
-_PRIMITIVES: dict[str, tuple[type[Primitive], Any]] = {}
-
-
-def _primitive(
-    content: Node, version: Version, spoken: bool, blocks: list[Node]
-) -> Primitive:
-    """Read the first primitive that is known; without one, say what is wrong."""
-    unknown = ""
-    for child in content:
-        tag = child.tag
-        known = _PRIMITIVES.get(tag) or _meet(tag)
-        if known is None:
-            if split(tag)[1] == "ExtBlock":
-                blocks.append(child)
-            else:
-                unknown = unknown or split(tag)[1]
-            continue
-        cls, read = known
-        if not spoken:
-            return Faulty(
-                name=split(tag)[1], code=505, description="Version not supported"
-            )
-        if not cls.SINCE <= version <= cls.UNTIL:
-            unknown = unknown or split(tag)[1]
-            continue
-        try:
-            return read(child, version, blocks)  # type: ignore[no-any-return]
-        except Fault as fault:
-            return _faulty(split(tag)[1], fault)
-    if not spoken:
-        return Faulty(name=unknown, code=505, description="Version not supported")
-    if unknown:
-        return Faulty(name=unknown, code=501, description=f"{unknown} is not known")
-    return Faulty(name="", code=400, description="Transaction without a primitive")
-
-
-def _meet(tag: str) -> tuple[type[Primitive], Any] | None:
-    """The primitive of a tag that was not met before, and its reader."""
-    namespace, name = split(tag)
-    cls = primitive_named(name)
-    if cls is None:
-        return None
-    known = cls, reader(cls)
-    if not namespace or is_ours(namespace):
-        _PRIMITIVES[tag] = known
-    return known
-
-
-def _faulty(name: str, fault: Fault) -> Faulty:
-    return Faulty(name=name, code=fault.code, description=fault.description)
-
-
-def _discovery(root: Node, namespace: str, name: str) -> Message:
-    """Version discovery is a document of its own, without session or transaction."""
-    version, spoken = version_of(namespace) if namespace else (Version.V1_2, True)
-    if not spoken or version < Version.V1_2:
-        # Whoever asks which versions there are must get an answer.
-        version = Version.V1_2
-    primitive = _primitive((root,), version, True, [])
-    mode = Mode.RESPONSE if name.endswith("Response") else Mode.REQUEST
-    return Message(
-        version=version,
-        session_id=None,
-        transactions=(Transaction(id=None, mode=mode, primitive=primitive),),
-    )
