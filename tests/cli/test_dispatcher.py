@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -106,3 +107,14 @@ def test_every_installed_command_has_a_summary():
         assert module.SUMMARY
         assert "\n" not in module.SUMMARY
         assert callable(module.run)
+
+
+@pytest.mark.parametrize("name", ["handset", "sip-user"])
+def test_every_option_of_the_terminal_commands_is_documented(name):
+    text = (Path(__file__).parents[2] / "docs" / "terminal.md").read_text()
+    parser = cli._module(name)._parser()
+    options = {word for action in parser._actions for word in action.option_strings}
+    assert {option for option in options if f"`{option}" not in text} == {
+        "-h",
+        "--help",
+    }
