@@ -64,13 +64,18 @@ def _insert(insert: Insert) -> Any:
 
 
 def _insert_within(insert: Insert) -> Any:
-    waiting = (_m.recipient == bindparam("recipient"), _WAITING, _TO_HANDSET)
-    count = select(func.count()).where(*waiting).scalar_subquery()
-    size = select(func.coalesce(func.sum(_m.size), literal_column("0"))).where(*waiting)
+    # What waits for the recipient is counted in the very statement that adds to it.
+    box = (
+        select(
+            func.count().label("number"),
+            func.coalesce(func.sum(_m.size), literal_column("0")).label("total"),
+        )
+        .where(_m.recipient == bindparam("recipient"), _WAITING, _TO_HANDSET)
+        .subquery("box")
+    )
     row = select(*(_bind(column) for column in _COLUMNS)).where(
-        count < bindparam("max_messages", type_=_m.size.type),
-        size.scalar_subquery() + _bind(_m.size)
-        <= bindparam("max_bytes", type_=_m.size.type),
+        box.c.number < bindparam("max_messages", type_=_m.size.type),
+        box.c.total + _bind(_m.size) <= bindparam("max_bytes", type_=_m.size.type),
     )
     into = insert(messages).from_select([column.name for column in _COLUMNS], row)
     return into.on_conflict_do_nothing().returning(_m.id)
