@@ -285,6 +285,11 @@ _VIA = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
+# As nearly everybody writes it: no blanks, no quotes.
+_PLAIN_VIA = re.compile(
+    rf"SIP/2\.0/([A-Z]++) ({HOST})(?::([0-9]{{1,5}}))?;([^\s\",<>]++)\Z"
+)
+
 
 @dataclass(slots=True)
 class Via:
@@ -298,6 +303,23 @@ class Via:
     @classmethod
     def parse(cls, text: str) -> Via:
         """Read one value, not a comma list. Raises Malformed."""
+        match = _PLAIN_VIA.match(text)
+        if match is not None:
+            params: dict[str, str | None] = {}
+            for pair in match[4].split(";"):
+                name, equals, value = pair.partition("=")
+                name = name.lower()
+                if name in params or not name or (equals and not value):
+                    return cls._parse(text)
+                params[name] = value if equals else None
+            port = int(match[3]) if match[3] else None
+            if port is None or 0 < port < 65536:
+                return cls(match[1], match[2], port, params)
+        return cls._parse(text)
+
+    @classmethod
+    def _parse(cls, text: str) -> Via:
+        """Read a value with blanks, quotes, odd case or none of the usual parts."""
         match = _VIA.match(text)
         if match is None:
             raise Malformed("a Via is not SIP/2.0/TRANSPORT host[:port][;params]")

@@ -105,8 +105,7 @@ def parse_head(head: bytes) -> tuple[Request | Response, int | None]:
         raise SipTooLarge("the header is too long")
     text = head.decode("utf-8", "replace")
     lines = text.split("\r\n")
-    # Lines are counted before they are unfolded: each costs the same work.
-    if text.count("\n") > MAX_FIELDS:
+    if len(lines) > MAX_FIELDS + 1:
         raise SipTooLarge("too many header fields")
     # Control characters call for more care: bare line ends, tabs, NUL.
     if not "".join(lines).isprintable():
@@ -149,6 +148,9 @@ def _odd_line(line: str, fields: Fields) -> str:
 
 def _unfold(text: str) -> list[str]:
     """Split lines whatever ends them, joining folded ones (RFC 3261 7.3.1)."""
+    # Lines are counted before they are joined: each costs the same work.
+    if text.count("\n") > MAX_FIELDS:
+        raise SipTooLarge("too many header fields")
     # NUL may stand in a quoted string (RFC 4475 3.1.1.2) and nowhere in a database.
     text = text.replace("\r\n", "\n").replace("\0", "\ufffd")
     if "\r" in text:
@@ -161,22 +163,24 @@ def _request(line: str, headers: Headers, fault: str) -> tuple[Request, int | No
     method, _, rest = line.partition(" ")
     uri, _, version = rest.partition(" ")
     request = Request(method=method, uri=uri, headers=headers)
-    partial = _answerable(request)
     if method not in _METHODS and TOKEN.match(method) is None:
         raise SipMalformed("the method is no token")
     if version != "SIP/2.0" and version.upper() != "SIP/2.0":
         status = 505 if _VERSION.match(version) else 400
-        raise SipMalformed("the line is not METHOD URI SIP/2.0", partial, status)
+        reason = "the line is not METHOD URI SIP/2.0"
+        raise SipMalformed(reason, _answerable(request), status)
     if fault:
-        raise SipMalformed(fault, partial)
+        raise SipMalformed(fault, _answerable(request))
     try:
         length = _check(headers, method)
-        _check_uri(uri)
+        scheme, _, rest = uri.partition(":")
+        if not rest or "<" in uri or '"' in uri or TOKEN.match(scheme) is None:
+            raise Malformed("the Request-URI is none")
     except SipTooLarge as error:
-        error.request = partial
+        error.request = _answerable(request)
         raise
     except Malformed as error:
-        raise SipMalformed(str(error), partial) from None
+        raise SipMalformed(str(error), _answerable(request)) from None
     return request, length
 
 
@@ -260,15 +264,6 @@ def _length(value: str | tuple[str, ...]) -> int:
     if len(value) > 10:
         raise SipTooLarge("Content-Length is beyond any limit")
     return int(value)
-
-
-def _check_uri(uri: str) -> None:
-    """Refuse what is no Request-URI at all; which schemes are served is the user's."""
-    scheme, _, rest = uri.partition(":")
-    if not rest or "<" in uri or '"' in uri or ">" in uri:
-        raise Malformed("the Request-URI is none")
-    if scheme != "sip" and TOKEN.match(scheme) is None:
-        raise Malformed("the scheme of the Request-URI is none")
 
 
 class StreamParser:

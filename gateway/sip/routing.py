@@ -73,14 +73,23 @@ def take_via(request: Request, source: Hop) -> Via:
     """
     via = request.via
     asked = "rport" in via.params
-    if asked or via.host.strip("[]").lower() != source.host:
+    if asked or _bare(via.host) != source.host:
         via.params["received"] = source.host
         if asked:
             via.params["rport"] = str(source.port)
+        fields = request.headers.fields
+        if isinstance(whole := fields["Via"], str) and "," not in whole:
+            fields["Via"] = str(via)
+            return via
         vias = request.headers.all("Via")
         first = split_list(vias[0]) if "," in vias[0] else vias[:1]
         request.headers.set_all("Via", (str(via), *first[1:], *vias[1:]))
     return via
+
+
+def _bare(host: str) -> str:
+    """Fold a host and take the brackets off an IPv6 address."""
+    return host.lower().strip("[]")
 
 
 def answer_hop(via: Via, source: Hop) -> Hop:

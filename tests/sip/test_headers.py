@@ -154,6 +154,7 @@ def test_quote_and_unquote(text: str) -> None:
         ),
         ("SIP/2.0/TLS-SCTP a_b.example", None),
         ("SIP/2.0/UDP h;received=::1;ttl=16", None),
+        ("SIP/2.0/UDP h;rport;BRANCH=z9hG4bK1", "SIP/2.0/UDP h;rport;branch=z9hG4bK1"),
     ],
 )
 def test_via(text: str, again: str | None) -> None:
@@ -171,6 +172,10 @@ def test_via(text: str, again: str | None) -> None:
         "SIP/2.0/UDP host:65536",
         "SIP/2.0/UDP host:",
         "SIP/2.0/UDP host;;",
+        "SIP/2.0/UDP host;branch=",
+        "SIP/2.0/UDP host;a=1;A=2",
+        "SIP/2.0/UDP host;=x",
+        "SIP/2.0/UDP host:65536;branch=x",
         "SIP/2.0/UDP host branch=x",
         "SIP/2.0/UDP [::1",
         "SIP/2.0/UDP " + " " * 60000 + "!",
