@@ -113,12 +113,13 @@ class Load:
 def main() -> None:
     """Warm up, measure, report."""
     load = Load(job := json.load(sys.stdin))
-    load.run(job["warm_up"])
+    _, warming = load.run(job["warm_up"])
     elapsed, times = load.run(job["seconds"])
     ordered = sorted(times)
     count = len(ordered)
     outcome = {
         "count": count,
+        "total": count + len(warming),
         "rate": count / elapsed,
         "p50_ms": ordered[count // 2] * 1e3,
         "p99_ms": ordered[count * 99 // 100] * 1e3,

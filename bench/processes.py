@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
 _CPUS = sorted(os.sched_getaffinity(0))
@@ -38,9 +38,23 @@ def running(
                 process.kill()
 
 
+class Server(NamedTuple):
+    """A program that listens."""
+
+    port: int
+    pid: int
+
+    @property
+    def cpu(self) -> float:
+        """Processor seconds it has used, its children's not included."""
+        stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii")
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 @contextlib.contextmanager
-def listening(module: str, cpus: set[int]) -> Iterator[int]:
-    """Run one of our programs that prints its port; give the port."""
+def listening(module: str, cpus: set[int]) -> Iterator[Server]:
+    """Run one of our programs that prints its port."""
     command = [sys.executable, "-m", module]
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with running(command, cpus, **quiet) as process:
@@ -48,11 +62,11 @@ def listening(module: str, cpus: set[int]) -> Iterator[int]:
         line = process.stdout.readline()
         if not line:
             raise RuntimeError(f"{module} did not start")
-        yield int(line)
+        yield Server(int(line), process.pid)
 
 
 def load(
-    port: int,
+    server: Server,
     requests: Sequence[str],
     *,
     needed: Sequence[str] = ("HTTP/1.1 200 OK\r\n",),
@@ -62,13 +76,15 @@ def load(
 ) -> dict[str, Any]:
     """Load a server; give the round with the median rate.
 
+    ``cpu_us`` is the processor time that the server used for a request: on a machine
+    that does other things as well it says more than the rate.
     Raises RuntimeError when any reply lacks what is needed.
     """
     found = []
     for number in range(rounds):
         job = {
             "host": "127.0.0.1",
-            "port": port,
+            "port": server.port,
             "requests": list(requests),
             "needed": list(needed),
             "in_flight": in_flight,
@@ -78,6 +94,7 @@ def load(
         }
         command = [sys.executable, "-m", "bench.load"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        used = server.cpu
         with running(command, LOAD_CPU, **pipes) as process:
             output, _ = process.communicate(json.dumps(job), timeout=seconds + 60)
         if process.returncode:
@@ -88,6 +105,7 @@ def load(
                 f"{outcome['errors']} of {outcome['count']} replies were not as "
                 f"needed; the first: {outcome['first_error']}"
             )
+        outcome["cpu_us"] = (server.cpu - used) / outcome["total"] * 1e6
         found.append(outcome)
     middle = statistics.median_low(outcome["rate"] for outcome in found)
     return next(outcome for outcome in found if outcome["rate"] == middle)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.load import SLOT
-from bench.processes import SERVER_CPU, running
+from bench.processes import SERVER_CPU, Server, running
 from gateway.csp.client import Account, Client, Closed, Opened
 from gateway.csp.common import Recipient, Sender, User
 from gateway.csp.envelope import Message, Mode, Transaction, Version
@@ -44,7 +44,7 @@ _START = 30.0
 class Service:
     """A running service."""
 
-    http_port: int
+    http: Server
     folder: Path
     process: subprocess.Popen[str]
 
@@ -70,10 +70,12 @@ def serving(
     )
     with (folder / "users.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("user-id", "password", "aor"))
+        writer.writerow(("user-id", "password", "aor", "sip-user", "sip-password"))
         for number in range(subscribers):
             name = f"u{number}@{DOMAIN}"
-            writer.writerow((f"wv:{name}", PASSWORD, f"sip:{name}"))
+            writer.writerow(
+                (f"wv:{name}", PASSWORD, f"sip:{name}", f"u{number}", PASSWORD)
+            )
     programs = Path(sys.executable).parent
     subprocess.run(
         [
@@ -89,7 +91,7 @@ def serving(
         (folder / "log").open("w", encoding="utf-8") as log,
         running(command, SERVER_CPU, stdout=log, stderr=log) as process,
     ):
-        service = Service(http_port, folder, process)
+        service = Service(Server(http_port, process.pid), folder, process)
         _wait(service)
         yield service
 
@@ -103,7 +105,7 @@ def _wait(service: Service) -> None:
     end = time.monotonic() + _START
     while time.monotonic() < end and service.process.poll() is None:
         with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", service.http_port), 1).close()
+            socket.create_connection(("127.0.0.1", service.http.port), 1).close()
             return
         time.sleep(0.05)
     raise RuntimeError(f"the service did not start:\n{service.log}")
@@ -113,7 +115,7 @@ def log_in(service: Service, number: int, version: Version = Version.V1_2) -> st
     """Log user ``number`` in and negotiate; give the session's id."""
     user = f"wv:u{number}@{DOMAIN}"
     client = Client(Account(user_id=user, password=PASSWORD), version=version)
-    line = http.client.HTTPConnection("127.0.0.1", service.http_port, timeout=10)
+    line = http.client.HTTPConnection("127.0.0.1", service.http.port, timeout=10)
     with contextlib.closing(line):
         client.login()
         while (message := client.data_to_send()) is not None:

@@ -37,20 +37,22 @@ MESSAGE = (
 )
 def test_constant_replies_under_load(module: str) -> None:
     """The generator drives both constant servers, and counts what it got."""
-    with listening(module, SERVER_CPU) as port:
-        found = load(port, [POST] * 4, in_flight=2, rounds=1, seconds=0.2)
+    with listening(module, SERVER_CPU) as server:
+        found = load(server, [POST] * 4, in_flight=2, rounds=1, seconds=0.2)
     assert found["count"] > 0
     assert found["errors"] == 0
+    assert found["total"] > found["count"]
+    assert found["cpu_us"] >= 0
 
 
 def test_replies_that_are_not_as_needed() -> None:
     """A figure is never made of failures."""
     with (
-        listening("bench.constant_reply", SERVER_CPU) as port,
+        listening("bench.constant_reply", SERVER_CPU) as server,
         pytest.raises(RuntimeError, match="not as needed"),
     ):
         load(
-            port,
+            server,
             [POST],
             needed=["<Code>200</Code>"],
             in_flight=1,
@@ -85,7 +87,8 @@ def test_core_answers() -> None:
 
 def test_core_over_both_transports() -> None:
     """Datagrams and a stream in odd pieces get their answers."""
-    with listening("bench.sipcore", SERVER_CPU) as port:
+    with listening("bench.sipcore", SERVER_CPU) as core:
+        port = core.port
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
             datagrams.settimeout(10)
             datagrams.sendto(MESSAGE + b"\r\n\r\nhello", ("127.0.0.1", port))
