@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import (
+    DatagramProtocol,
+    Factory,
+    Protocol,
+    connectionDone,
+)
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 
@@ -100,10 +106,11 @@ class StreamLine(Protocol, Line):
             else:
                 self._received(message, self.hop)
 
-    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell that the connection is gone, unless we closed it."""
         if not self._closing:
-            self._lost("the connection was lost")
+            why = "" if reason.check(ConnectionDone) else f": {reason.value}"
+            self._lost(f"the connection was lost{why}")
 
     def close(self) -> None:
         """Close the connection."""

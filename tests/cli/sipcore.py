@@ -7,8 +7,8 @@ terminal. It runs in memory, or behind a UDP or TCP socket in a thread.
 from __future__ import annotations
 
 import itertools
-import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -115,19 +115,24 @@ class SipCore:
 
 
 @contextmanager
-def served(core: SipCore, transport: str) -> Iterator[str]:
+def served(
+    core: SipCore, transport: str, tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
     """Put a core behind a socket on loopback; gives its URI."""
     kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET, kind) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.settimeout(30)
-        serve = _serve_udp if transport == "udp" else _serve_tcp
-        if transport == "tcp":
+        serve = _serve_udp if transport == "udp" else _serve_stream
+        arguments: tuple[object, ...] = (core, listener)
+        if transport != "udp":
             listener.listen()
-        thread = threading.Thread(target=serve, args=(core, listener), daemon=True)
+            arguments = (core, listener, tls)
+        thread = threading.Thread(target=serve, args=arguments, daemon=True)
         thread.start()
         port = listener.getsockname()[1]
-        yield f"sip:127.0.0.1:{port};transport={transport}"
+        host = "127.0.0.1" if tls is None else "localhost"
+        yield f"sip:{host}:{port};transport={transport}"
         if transport == "udp":
             with socket.socket(socket.AF_INET, kind) as end:
                 end.sendto(b"end", ("127.0.0.1", port))
@@ -141,14 +146,25 @@ def _serve_udp(core: SipCore, listener: socket.socket) -> None:
             listener.sendto(answer, received[1])
 
 
-def _serve_tcp(core: SipCore, listener: socket.socket) -> None:
+def _serve_stream(
+    core: SipCore, listener: socket.socket, tls: ssl.SSLContext | None
+) -> None:
     """Serve one connection, until the terminal closes it."""
     connection, _ = listener.accept()
+    try:
+        if tls is not None:
+            connection = tls.wrap_socket(connection, server_side=True)
+        with connection:
+            _serve_connection(core, connection)
+    except ssl.SSLError:
+        connection.close()  # the terminal does not trust us
+
+
+def _serve_connection(core: SipCore, connection: socket.socket) -> None:
     stream = StreamParser()
-    with connection:
-        while data := connection.recv(65536):
-            for message in stream.feed(data):
-                if isinstance(message, KeepAlive):
-                    continue
-                for answer in core.receive(message.encode()):
-                    connection.sendall(re.sub(rb"SIP/2.0/UDP", b"SIP/2.0/TCP", answer))
+    while data := connection.recv(65536):
+        for message in stream.feed(data):
+            if isinstance(message, KeepAlive):
+                continue
+            for answer in core.receive(message.encode()):
+                connection.sendall(answer.replace(b"SIP/2.0/UDP", b"SIP/2.0/TCP"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -20,6 +22,7 @@ from gateway.csp.client import Account, Client
 from gateway.csp.envelope import Version
 from gateway.errors import Unreachable
 from tests.cli.cspserver import CspServer
+from tests.cli.tls import server_context
 
 ALICE = Account(user_id="wv:alice@example.com", password="secret")
 
@@ -125,10 +128,9 @@ class HandsetTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(call), 0)
 
 
-@pytest.fixture
-def served() -> Iterator[tuple[CspServer, str]]:
-    """The server behind a real HTTP port, at its second address: it redirects."""
-    server = CspServer()
+@contextmanager
+def listening(server: CspServer, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Put the server behind a real port; ``/old`` redirects to ``/csp``."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -152,13 +154,27 @@ def served() -> Iterator[tuple[CspServer, str]]:
         def log_message(self, format, *args):
             pass
 
-    http = HTTPServer(("127.0.0.1", 0), Handler)
+    class Server(HTTPServer):
+        def handle_error(self, request, client_address):
+            server.heard.append("a client that went away")
+
+    http = Server(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        http.socket = tls.wrap_socket(http.socket, server_side=True)
     thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
     thread.start()
-    yield server, f"http://127.0.0.1:{http.server_port}"
+    scheme = "http://127.0.0.1" if tls is None else "https://localhost"
+    yield f"{scheme}:{http.server_port}"
     http.shutdown()
     thread.join()
     http.server_close()
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[CspServer, str]]:
+    server = CspServer()
+    with listening(server) as url:
+        yield server, url
 
 
 def handset(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
@@ -201,6 +217,20 @@ def test_a_conversation_takes_lines_from_standard_input(served):
         f"{url}/csp", *USER[:-1], "-", typed="secret\n/to wv:bob@example.com\nhello\n"
     )
     assert ended.returncode == 0, ended.stderr
+    assert server.texts == ["hello"]
+
+
+def test_over_https_only_the_certificate_given_is_trusted(tmp_path):
+    context, certificate = server_context(tmp_path)
+    server = CspServer()
+    talk = ("--to", "wv:bob@example.com", "--send", "hello", "--timeout", "30")
+    with listening(server, context) as url:
+        ended = handset(f"{url}/csp", *USER, *talk, "--ca", str(certificate))
+        assert ended.returncode == 0, ended.stderr
+        assert server.texts == ["hello"]
+        ended = handset(f"{url}/csp", *USER, *talk)
+    assert ended.returncode == 1
+    assert "certificate verify failed" in ended.stderr
     assert server.texts == ["hello"]
 
 

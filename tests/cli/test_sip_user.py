@@ -18,6 +18,7 @@ from gateway.cli._sip_terminal import SipTerminal
 from gateway.sip.message import parse
 from gateway.sip.transaction import Hop
 from tests.cli.sipcore import SipCore, served
+from tests.cli.tls import server_context
 
 CORE = Hop("udp", "192.0.2.1", 5060)
 
@@ -243,6 +244,23 @@ def test_one_line_sends_receives_and_replies(transport):
     assert core.expires == [600, 0]
     assert core.answers == [200]
     assert "secret" not in ended.stdout + ended.stderr
+
+
+def test_over_tls_only_the_certificate_given_is_trusted(tmp_path):
+    context, certificate = server_context(tmp_path)
+    send = ("--send", "sip:alice@example.com", "hello", "--timeout", "30")
+    core = SipCore()
+    with served(core, "tls", context) as uri:
+        ended = sip_user("--core", uri, *USER, *send, "--ca", str(certificate))
+    assert ended.returncode == 0, ended.stderr
+    assert [text for _, text in core.texts] == ["hello"]
+    assert core.contacts[0].endswith(";transport=tls>")
+    core = SipCore()
+    with served(core, "tls", context) as uri:
+        ended = sip_user("--core", uri, *USER, *send)
+    assert ended.returncode == 1
+    assert "certificate" in ended.stderr
+    assert core.challenged == 0
 
 
 def test_a_conversation_takes_lines_from_standard_input():
