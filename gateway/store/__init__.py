@@ -173,7 +173,10 @@ class Store(Protocol):
     # Subscribers
 
     async def subscriber(self, aor: str) -> Subscriber | None:
-        """Find a subscriber by his AoR."""
+        """Find a subscriber by his AoR.
+
+        A change by another process is seen after a second at the latest.
+        """
 
     async def subscriber_by_user(self, user_id: str) -> Subscriber | None:
         """Find a subscriber by his IMPS address."""

@@ -37,6 +37,7 @@ from gateway.store import (
     subscribers,
     upkeep,
 )
+from gateway.store.cache import SubscriberCache
 from gateway.store.link import Database, Link, Params, Row, Sql
 from gateway.store.reader import InlineReader, PooledReader, Reader
 from gateway.store.secrets import Secrets
@@ -76,6 +77,11 @@ class SqlStore:
             else Writer(self._committer, self._reactor)
         )
         self._reader: Reader | None = None
+        self._cache = (
+            None
+            if self._reactor is None
+            else SubscriberCache(self.subscriber_revision, self._reactor.seconds)
+        )
         self._tokens = (f"{os.urandom(8).hex()}-{number}" for number in count())
         self._noted: deque[HistoryEntry] = deque()
         self._noting: Any = None
@@ -171,8 +177,17 @@ class SqlStore:
         return await self._one_subscriber(subscribers.BY_MSISDN, {"msisdn": msisdn})
 
     async def _one_subscriber(self, sql: Sql, params: Params) -> Subscriber | None:
-        rows = await self._rows(sql, params)
-        return subscribers.from_row(rows[0], self._secrets) if rows else None
+        async def load() -> Subscriber | None:
+            rows = await self._rows(sql, params)
+            return subscribers.from_row(rows[0], self._secrets) if rows else None
+
+        if self._cache is None:
+            return await load()
+        return await self._cache.get((sql, *params.values()), load)
+
+    def _forget_subscribers(self) -> None:
+        if self._cache is not None:
+            self._cache.clear()
 
     async def subscribers(
         self, after: str | None = None, limit: int = 1000
@@ -189,6 +204,7 @@ class SqlStore:
         rows = [subscribers.to_row(each, self._secrets) for each in new]
         addition = subscribers.Addition(rows, replace, self.bounds.subscribers)
         found: list[Clash] = await self._write(subscribers.ADD, addition, "subscribers")
+        self._forget_subscribers()
         return found
 
     async def clashes(
@@ -201,6 +217,7 @@ class SqlStore:
     async def remove_subscriber(self, aor: str) -> bool:
         """Remove a subscriber and his registration."""
         gone: bool = await self._write(subscribers.REMOVE, {"aor": aor}, "subscribers")
+        self._forget_subscribers()
         return gone
 
     async def subscriber_revision(self) -> int:
@@ -421,6 +438,7 @@ class SqlStore:
         found["writes_waiting"] = self._writer.waiting
         found["history_waiting"] = len(self._noted)
         found["history_dropped"] = self._history_dropped
+        found["subscribers_cached"] = 0 if self._cache is None else len(self._cache)
         return found
 
     def _count_waiting(self, counts: dict[str, int]) -> None:

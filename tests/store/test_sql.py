@@ -139,6 +139,7 @@ def test_the_gauges_count_every_table(store):
         "writes_waiting": 0,
         "history_waiting": 0,
         "history_dropped": 0,
+        "subscribers_cached": 0,
     }
 
 
