@@ -74,23 +74,30 @@ messages = Table(
 _waiting = messages.c.state.is_(None)
 _finished = messages.c.finished_at.is_not(None)
 
-# Size is in the index so that a quota is counted from the index alone.
+_to_handset = _waiting & (messages.c.direction == "to_handset")
+_to_sip = _waiting & (messages.c.direction == "to_sip")
+
+# All that a quota looks at is in the index; SQLite reads the rows else, even for the
+# columns whose value the condition tells.
 Index(
-    "messages_waiting",
-    messages.c.direction,
+    "messages_to_handset",
     messages.c.recipient,
     messages.c.accepted_at,
     messages.c.id,
     messages.c.size,
-    sqlite_where=_waiting,
-    postgresql_where=_waiting,
+    messages.c.state,
+    messages.c.direction,
+    sqlite_where=_to_handset,
+    postgresql_where=_to_handset,
 )
 Index(
     "messages_to_sip",
     messages.c.accepted_at,
     messages.c.id,
-    sqlite_where=_waiting & (messages.c.direction == "to_sip"),
-    postgresql_where=_waiting & (messages.c.direction == "to_sip"),
+    messages.c.state,
+    messages.c.direction,
+    sqlite_where=_to_sip,
+    postgresql_where=_to_sip,
 )
 Index(
     "messages_expiring",

@@ -16,9 +16,9 @@ from itertools import count
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from gateway.errors import ConfigError, Unreachable
+from gateway.log import Logger
 from gateway.store import (
     Addition,
     Clash,

@@ -58,7 +58,6 @@ def _delete(table: Table, where: ColumnElement[bool], *order: object) -> Sql:
     """Delete up to ``limit`` rows; the deleted rows' first key column is returned."""
     keys = list(table.primary_key.columns)
     chosen = select(*keys).where(where).limit(bindparam("limit"))
-    # One column is compared plainly: SQLite uses no index for a tuple IN (…).
     key = keys[0] if len(keys) == 1 else tuple_(*keys)
     statement = delete(table).where(key.in_(chosen)).returning(keys[0])
     return Sql(lambda _: statement)

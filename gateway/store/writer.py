@@ -15,9 +15,9 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.logger import Logger
 
 from gateway.errors import Unreachable
+from gateway.log import Logger
 from gateway.store.link import Link, busy, original, transient, unavailable
 
 _FIRST_BACK_OFF = 0.1

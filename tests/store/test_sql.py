@@ -11,7 +11,7 @@ import pytest
 from twisted.logger import capturedLogs
 
 from gateway.errors import Unreachable
-from gateway.store import Added, Duplicate, Full, Limits, Store
+from gateway.store import Added, Duplicate, Full, Limits, Store, messages
 from gateway.store import link as link_module
 from gateway.store.secrets import Secrets
 from gateway.store.sql import SqlStore
@@ -143,24 +143,44 @@ def test_the_gauges_count_every_table(store):
     }
 
 
-def test_a_poll_reads_through_the_index(make, url):
-    store = make(url)
+def plan(store, sql, params):
+    """Return how the database goes about a statement."""
     link = store.database.link(write=False)
-    query = (
-        "SELECT id FROM messages WHERE direction = 'to_handset' AND state IS NULL "
-        "AND recipient = 'a' AND (accepted_at, id) > (0, '') "
-        "ORDER BY accepted_at, id LIMIT 10"
-    )
-    cursor = link._connection.cursor()
+    text, arrange = sql.text(store.database.dialect)
     if store.database.dialect == "sqlite":
-        cursor.execute(f"EXPLAIN QUERY PLAN {query}")
+        explain = f"EXPLAIN QUERY PLAN {text}"
     else:
-        cursor.execute("SET enable_seqscan TO off")
-        cursor.execute(f"EXPLAIN {query}")
-    plan = str(cursor.fetchall())
+        # An empty table is read whole, whatever its indexes.
+        link._cursor.execute("SET enable_seqscan TO off")
+        explain = f"EXPLAIN {text}"
+    found = str(link._cursor.execute(explain, arrange(params)).fetchall())
     link.close()
-    assert "messages_waiting" in plan
-    assert "TEMP B-TREE" not in plan and "Sort" not in plan
+    return found
+
+
+PAGE = messages.after_params((5, "m"), 10)
+ROW = messages.to_row_within(message(), Limits(max_messages=1, max_bytes=1))
+
+
+@pytest.mark.parametrize(
+    ("sql", "params", "index"),
+    [
+        (messages.OF_HANDSET, {**PAGE, "recipient": ALICE}, "messages_to_handset"),
+        (messages.OF_SIP, PAGE, "messages_to_sip"),
+        (messages.EXPIRED, {"now": 1, "limit": 1}, "messages_expiring"),
+        (messages._INSERT_WITHIN, ROW, "messages_to_handset"),
+    ],
+)
+def test_what_is_asked_often_is_read_through_an_index(make, url, sql, params, index):
+    found = plan(make(url), sql, params)
+    assert index in found
+    assert "TEMP B-TREE" not in found and "Sort" not in found
+
+
+def test_a_quota_is_counted_without_the_messages(make, tmp_path):
+    store = make(f"sqlite:///{tmp_path}/gateway.db")
+    found = plan(store, messages._INSERT_WITHIN, ROW)
+    assert "COVERING INDEX messages_to_handset" in found
 
 
 class TestOutages:

@@ -88,13 +88,13 @@ def _messages() -> None:
     )
     for name, columns, where in (
         (
-            "messages_waiting",
-            ["direction", "recipient", "accepted_at", "id", "size"],
-            "state IS NULL",
+            "messages_to_handset",
+            ["recipient", "accepted_at", "id", "size", "state", "direction"],
+            "state IS NULL AND direction = 'to_handset'",
         ),
         (
             "messages_to_sip",
-            ["accepted_at", "id"],
+            ["accepted_at", "id", "state", "direction"],
             "state IS NULL AND direction = 'to_sip'",
         ),
         ("messages_expiring", ["expires_at"], "state IS NULL"),
