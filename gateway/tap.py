@@ -16,7 +16,6 @@ from typing import Any
 
 from twisted.application.service import IService, MultiService
 from twisted.internet import defer
-from twisted.logger import Logger
 from twisted.plugin import getPlugins
 from twisted.python import usage
 from zope.interface import implementer
@@ -26,6 +25,7 @@ from gateway import __version__, config
 from gateway.configtable import ConfigFaults
 from gateway.errors import ConfigError, Unreachable
 from gateway.igateway import IBinding
+from gateway.log import Logger, set_level
 from gateway.services.node import DRAIN, Node
 from gateway.store import migrate
 from gateway.store.link import Database
@@ -98,6 +98,7 @@ class Gateway(MultiService):
         super().__init__()
         self._reactor = reactor
         self.config = loaded
+        set_level(loaded.log.level)
         found = bindings(loaded.gateway.plugin_path)
         store = SqlStore(loaded.store.url, reactor, secrets, _now)
         self.node = Node(
@@ -183,7 +184,8 @@ class Gateway(MultiService):
             self._log.error("not reloaded: {faults}", faults=str(faults))
             return
         changed = set(config.changes(self.config, new))
-        kept = {c for c in changed if not c.startswith("binding[")}
+        set_level(new.log.level)
+        kept = {c for c in changed if not c.startswith(("binding[", "log."))}
         for index, (binding, part) in enumerate(self.parts):
             same = new.bindings[index : index + 1]
             if not same or same[0].type != binding.type:

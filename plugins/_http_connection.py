@@ -14,12 +14,12 @@ from twisted.internet import tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Protocol
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gateway.errors import Malformed, Unreachable
 from gateway.igateway import Reply
+from gateway.log import Logger
 from plugins._http_reader import Phase, Request, RequestReader
 from plugins._http_replies import (
     CONTINUE,

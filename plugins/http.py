@@ -19,7 +19,6 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
 from twisted.plugin import IPlugin
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
@@ -27,6 +26,7 @@ from zope.interface import implementer
 from gateway.configtable import Endpoint, Network, Table
 from gateway.errors import ConfigError
 from gateway.igateway import IBinding, IGateway, Peer
+from gateway.log import Logger
 from plugins._http_connection import HttpConnection
 from plugins._http_reader import NEEDED
 from plugins._http_replies import BUSY, NOT_FOUND, NOT_POST, Refusal, redirect

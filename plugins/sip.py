@@ -14,7 +14,6 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet import defer, endpoints, error, protocol
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
 from twisted.plugin import IPlugin
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -23,6 +22,7 @@ from gateway.config import Sip
 from gateway.configtable import Endpoint
 from gateway.errors import ConfigError, Malformed
 from gateway.igateway import IBinding, IGateway, ILink, IUserAgent
+from gateway.log import Logger
 from gateway.sip.message import (
     KeepAlive,
     SipMalformed,
@@ -73,12 +73,14 @@ class Names:
 
     def known(self, host: str) -> str | None:
         """Give the address of a host when it needs no asking."""
+        at, address = self._known.get(host, (0.0, ""))
+        if at > self._reactor.seconds():
+            return address
         try:
             ipaddress.ip_address(host)
-            return host
         except ValueError:
-            at, address = self._known.get(host, (0.0, ""))
-            return address if at > self._reactor.seconds() else None
+            return None
+        return self._learnt(host, host)
 
     def resolve(self, host: str) -> defer.Deferred[str]:
         """Ask for the address of a host; fails with a DNS error."""
@@ -149,7 +151,10 @@ class UdpLink(protocol.DatagramProtocol):
         if self.transport is None:
             return
         try:
-            self.transport.write(data, (address, hop.port))
+            # The transport would check the address once more with every datagram.
+            self.transport.socket.sendto(data, (address, hop.port))
+        except BlockingIOError:
+            pass  # no room in the socket: lost like any datagram, and sent again
         except OSError as cause:
             self._ua.transport_failed(hop, cause.strerror or "not sent")
 

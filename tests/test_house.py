@@ -21,7 +21,6 @@ SERVICES_MAY_IMPORT = {
     "twisted.internet.defer",
     "twisted.internet.interfaces",
     "twisted.internet.task",
-    "twisted.logger",
 }
 
 

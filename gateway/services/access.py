@@ -11,7 +11,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from gateway.config import Config
 from gateway.csp import negotiation
@@ -35,6 +34,7 @@ from gateway.csp.session import Session
 from gateway.errors import Malformed, Refused
 from gateway.identity import Domains, WVAddress
 from gateway.igateway import Peer
+from gateway.log import Logger
 from gateway.services.sessions import FORCED, Sessions, re_established
 from gateway.store import Store, Subscriber
 

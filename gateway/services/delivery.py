@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from twisted.internet import defer
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from gateway.config import Config
 from gateway.csp.common import DetailedResult, Result, Status
@@ -37,6 +36,7 @@ from gateway.csp.schema import Primitive, Version
 from gateway.csp.session import Offer, Session
 from gateway.errors import Malformed, Refused
 from gateway.identity import Domains
+from gateway.log import Logger
 from gateway.services.sessions import Sessions
 from gateway.sip.message import Request
 from gateway.store import Duplicate, Full, Limits, Store, StoredMessage

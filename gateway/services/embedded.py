@@ -14,10 +14,10 @@ from typing import Any
 
 from twisted.internet import defer
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from gateway.errors import Malformed, Unreachable
 from gateway.identity import Domains
+from gateway.log import Logger
 from gateway.services.proxy import Proxy, first_route
 from gateway.services.ua import UserAgent
 from gateway.sip.digest import Challenger

@@ -13,10 +13,10 @@ from typing import Any
 
 from twisted.internet import defer
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from gateway.errors import Malformed, Unreachable
 from gateway.identity import Domains, WVAddress
+from gateway.log import Logger
 from gateway.services.delivery import COMPOSING, Delivery
 from gateway.services.proxy import Proxy, first_route, hop_of, next_route
 from gateway.services.sessions import Sessions

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet import defer, task
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from gateway.config import Config
@@ -34,6 +33,7 @@ from gateway.csp.presence import GetPresenceRequest
 from gateway.errors import Unreachable
 from gateway.identity import Domains
 from gateway.igateway import IGateway
+from gateway.log import Logger
 from gateway.services.access import Access
 from gateway.services.delivery import Delivery
 from gateway.services.embedded import EmbeddedCore, targets_gateway
@@ -90,31 +90,7 @@ class Node:
             core_memory=config.sip.core_memory,
         )
         self.sessions = Sessions(clock, store, config.session, name)
-        self.registrations = Registrations(
-            clock,
-            store,
-            self.ua,
-            self.sessions,
-            contact=self._contact,
-            registrar=f"sip:{config.sip.domain}",
-            expires=config.sip.expires,
-            token=unique,
-        )
-        self.outbox = Outbox(clock, store, self.ua, self.registrations)
-        self.sending = Sending(clock, config, self.outbox, self.domains, random, unique)
-        self.delivery = Delivery(
-            clock, config, store, self.sessions, self.domains, random
-        )
-        self.outbox.on_failed = self.delivery.report
-        self.access = Access(
-            clock,
-            config,
-            store,
-            self.sessions,
-            self.domains,
-            random,
-            bearers=bearers,
-        )
+        self._make_services(random, unique, bearers)
         self.proxy = Proxy(self.ua)
         self.incoming: Incoming | None = None
         self.core: EmbeddedCore | None = None
@@ -125,6 +101,29 @@ class Node:
             (SWEEP, task.LoopingCall(self._guarded, self.delivery.expire)),
             (UPKEEP, task.LoopingCall(self._guarded, self._upkeep)),
         ]
+
+    def _make_services(
+        self, random: RandomTokens, unique: CountedTokens, bearers: tuple[str, ...]
+    ) -> None:
+        clock, config, store = self.clock, self.config, self.store
+        domains, sessions = self.domains, self.sessions
+        self.registrations = Registrations(
+            clock,
+            store,
+            self.ua,
+            sessions,
+            contact=self._contact,
+            registrar=f"sip:{config.sip.domain}",
+            expires=config.sip.expires,
+            token=unique,
+        )
+        self.outbox = Outbox(clock, store, self.ua, self.registrations)
+        self.sending = Sending(clock, config, self.outbox, domains, random, unique)
+        self.delivery = Delivery(clock, config, store, sessions, domains, random)
+        self.outbox.on_failed = self.delivery.report
+        self.access = Access(
+            clock, config, store, sessions, domains, random, bearers=bearers
+        )
 
     def _make_sap(self, unique: CountedTokens) -> Sap:
         forwarding = Forwarding(self.sending, self.delivery)

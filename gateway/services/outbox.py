@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 from twisted.internet import defer
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
 
 from gateway.errors import Unreachable
 from gateway.identity import request_uri
+from gateway.log import Logger
 from gateway.services.registration import Registrations
 from gateway.services.ua import UserAgent
 from gateway.sip.message import Response

@@ -8,9 +8,9 @@ Record-Route, since no dialog runs through here.
 from __future__ import annotations
 
 from twisted.internet import defer
-from twisted.logger import Logger
 
 from gateway.errors import Malformed, Unreachable
+from gateway.log import Logger
 from gateway.services.ua import UserAgent
 from gateway.sip.message import NameAddr, Request, Response, Uri
 from gateway.sip.transaction import Hop, ServerTransaction

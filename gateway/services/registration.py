@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 
 from twisted.internet import defer
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
 
 from gateway.csp.session import Session
 from gateway.errors import Malformed, Unreachable
+from gateway.log import Logger
 from gateway.services.sessions import FORCED, Sessions
 from gateway.services.ua import Account, UserAgent
 from gateway.sip.message import Headers, Request, Response

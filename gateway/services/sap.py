@@ -13,7 +13,6 @@ from typing import Any
 
 from twisted.internet import defer
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from gateway.csp.common import (
@@ -35,6 +34,7 @@ from gateway.csp.session import Answer, Offer, Session
 from gateway.csp.syntax import Syntax, syntax_for
 from gateway.errors import Malformed, Refused, Unreachable
 from gateway.igateway import ISap, Peer, Reply
+from gateway.log import Logger
 from gateway.services.access import Access
 from gateway.services.lookups import Lookups
 from gateway.services.sessions import LOGGED_OUT, Sessions

@@ -9,11 +9,10 @@ flight, so that order is kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from datetime import datetime
 
 from twisted.internet import defer
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from gateway.config import Config
 from gateway.csp.common import DetailedResult, Recipient, Result
@@ -22,6 +21,7 @@ from gateway.csp.schema import Primitive
 from gateway.csp.session import Session
 from gateway.errors import Malformed, Refused, Unreachable
 from gateway.identity import Domains
+from gateway.log import Logger
 from gateway.services.deadlines import Deadlines
 from gateway.services.outbox import Outbox
 from gateway.sip.message import Response
@@ -31,7 +31,6 @@ from gateway.translation.messaging import (
     Content,
     content_of,
     microseconds,
-    moment,
 )
 
 RECIPIENTS = 50
@@ -82,7 +81,7 @@ class Sending:
         recipient: Recipient,
         content: Content,
         validity: int | None,
-        date_time: Any,
+        date_time: datetime | None,
     ) -> tuple[Result, str | None]:
         """Send a content to each recipient; the result as one and by recipient."""
         users = [user.user_id for user in recipient.user]
@@ -91,33 +90,16 @@ class Sending:
         others = _unserved(recipient)
         if not users and not others:
             raise Refused(400, "Recipient is empty")
-        message_id = self._token()
-        now = self._clock.seconds()
-        drafts = []
         refused: dict[int, list[str]] = {}
-        for index, user_id in enumerate(users):
+        drafts: list[tuple[str, StoredMessage]] = []
+        for user_id in users:
             try:
                 aor = self._domains.aor(self._domains.address(user_id))
             except Malformed:
                 refused.setdefault(901, []).append(user_id)
-                continue
-            drafts.append(
-                (
-                    user_id,
-                    StoredMessage(
-                        id=message_id if index == 0 else self._token(),
-                        recipient=aor,
-                        sender=session.aor,
-                        content_type=content.type,
-                        content=content.body,
-                        sent_at=microseconds(date_time or moment(int(now * 1e6))),
-                        accepted_at=int(now * 1e6),
-                        expires_at=int((now + self._age(validity)) * 1e6),
-                        direction="to_sip",
-                        headers=self._headers(session, validity, date_time),
-                    ),
-                )
-            )
+            else:
+                draft = self._draft(session, aor, content, validity, date_time)
+                drafts.append((user_id, draft))
         several = len(users) + len(others) > 1
         codes = await self._all([draft for _, draft in drafts], session, several)
         for (user_id, _), code in zip(drafts, codes, strict=True):
@@ -128,19 +110,20 @@ class Sending:
             DetailedResult(code=code, user_id=tuple(names))
             for code, names in refused.items()
         ]
-        return _summary(good, details + others, several), message_id if good else None
+        message_id = drafts[0][1].id if good else None
+        return _summary(good, details + others, several), message_id
 
-    async def _all(
-        self, drafts: Sequence[StoredMessage], session: Session, several: bool
-    ) -> list[int]:
-        if len(drafts) == 1:
-            return [await self._one(drafts[0], session, several)]
-        work = [defer.ensureDeferred(self._one(d, session, several)) for d in drafts]
-        return await defer.gatherResults(work, consumeErrors=True)
-
-    def _headers(
-        self, session: Session, validity: int | None, date_time: Any
-    ) -> dict[str, str]:
+    def _draft(
+        self,
+        session: Session,
+        aor: str,
+        content: Content,
+        validity: int | None,
+        date_time: datetime | None,
+    ) -> StoredMessage:
+        """Make the message for one recipient, as it is kept if it has to be."""
+        now = self._clock.seconds()
+        at = int(now * 1e6)
         headers = {
             "call_id": self._call_id(),
             "tag": self._call_id(),
@@ -150,7 +133,26 @@ class Sending:
             headers["validity"] = str(validity)
         if date_time is not None:
             headers["dated"] = "T"
-        return headers
+        return StoredMessage(
+            id=self._token(),
+            recipient=aor,
+            sender=session.aor,
+            content_type=content.type,
+            content=content.body,
+            sent_at=at if date_time is None else microseconds(date_time),
+            accepted_at=at,
+            expires_at=at + self._age(validity) * 1_000_000,
+            direction="to_sip",
+            headers=headers,
+        )
+
+    async def _all(
+        self, drafts: Sequence[StoredMessage], session: Session, several: bool
+    ) -> list[int]:
+        if len(drafts) == 1:
+            return [await self._one(drafts[0], session, several)]
+        work = [defer.ensureDeferred(self._one(d, session, several)) for d in drafts]
+        return await defer.gatherResults(work, consumeErrors=True)
 
     def _age(self, validity: int | None) -> int:
         """Give the seconds for which delivery is tried (seed 004 12.2.2.3's rule)."""

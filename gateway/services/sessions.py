@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 from twisted.internet import defer
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
 
 from gateway.config import Session as Settings
 from gateway.csp.envelope import Version
 from gateway.csp.negotiation import Agreed
 from gateway.csp.session import Session
 from gateway.errors import Unreachable
+from gateway.log import Logger
 from gateway.store import SessionRecord, Store
 
 LOGGED_OUT = 200

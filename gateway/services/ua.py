@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 from twisted.internet import defer
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from gateway.errors import Malformed, Unreachable
 from gateway.igateway import ILink, IUserAgent
+from gateway.log import Logger
 from gateway.sip import digest
 from gateway.sip.message import Request, Response
 from gateway.sip.transaction import (
