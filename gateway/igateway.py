@@ -18,15 +18,19 @@ from gateway.sip.message import Request, Response
 from gateway.sip.transaction import Hop
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Peer:
-    """Who speaks on the data channel: address, bearer and what a proxy vouches for."""
+    """Who speaks on the data channel: address, bearer and what a proxy vouches for.
+
+    The binding sets ``gone`` once nothing can be written to him any more.
+    """
 
     address: str
     port: int
     secure: bool = False
     bearer: str = "HTTP"  # "HTTP", "WSP" or "SMS": the words of SupportedBearer
     msisdn: str | None = None
+    gone: bool = False
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gateway.errors import Malformed, Unreachable
-from gateway.igateway import Reply
+from gateway.igateway import Peer, Reply
 from gateway.log import Logger
 from plugins._http_reader import Phase, Request, RequestReader
 from plugins._http_replies import (
@@ -60,6 +60,7 @@ class HttpConnection(Protocol):
         self._writable = True
         self._closing = False
         self._gone = False
+        self._peer: Peer | None = None
         self._direct: tcp.Connection | None = None
         self.address = ""
         self.port = 0
@@ -119,6 +120,8 @@ class HttpConnection(Protocol):
     def connectionLost(self, reason: Failure | None = None) -> None:
         """Forget the connection; what was begun goes on."""
         self._gone = self._closing = True
+        if self._peer is not None:
+            self._peer.gone = True
         self._queue.clear()
         self._direct = None
         self._front.forget(self)
@@ -204,7 +207,7 @@ class HttpConnection(Protocol):
             if front.moved is not None and front.sap.opens_session(media_type, body):
                 outcome = front.moved
             else:
-                peer = front.peer_of(self, request.headers)
+                peer = self._peer = front.peer_of(self, request.headers)
                 outcome = await front.sap.exchange(media_type, body, peer)
         except Malformed as error:
             outcome = refusal_of(error)

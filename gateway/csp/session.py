@@ -28,16 +28,24 @@ LAST_ID = 999
 
 @dataclass(slots=True)
 class Answer:
-    """The answer to one client request, perhaps still being worked out."""
+    """The answer to one client request, perhaps still being worked out.
+
+    While it is, ``request`` is what is asked and ``abandoned`` tells whether the
+    connection that waits for it is gone; ``retried``: the handset asked again.
+    """
 
     key: int
     at: float
     primitive: Primitive | None = None
+    request: Primitive | None = None
+    abandoned: Callable[[], bool] | None = None
+    retried: bool = False
     waiting: list[Callable[[Primitive], None]] | None = None
 
     def give(self, primitive: Primitive) -> None:
         """Set the answer and wake those who repeated the request meanwhile."""
         self.primitive = primitive
+        self.request = self.abandoned = None
         waiting, self.waiting = self.waiting, None
         for wake in waiting or ():
             wake(primitive)
@@ -47,12 +55,14 @@ class Answer:
 class Offer:
     """One server transaction for this handset, until it is confirmed.
 
-    ``key`` names what is offered (a message id, for messages), ``size`` is about how
-    many bytes it takes in a reply.
+    ``key`` names what is offered (a message id, for messages). ``form`` gives the
+    primitive and about how many bytes it takes in a reply; it is asked when the offer
+    is made and not when it is queued, because what was agreed may change meanwhile.
     """
 
     key: str
-    primitive: Primitive
+    form: Callable[[], tuple[Primitive, int]]
+    primitive: Primitive | None = None
     size: int = 0
     transaction_id: str = ""
     at: float = 0.0
@@ -79,11 +89,18 @@ class Session:
     syntax: str = ""
     ready: bool = False
     queue_limit: int = 255
+    working: int = 0
+    """Requests that are being worked on."""
     _queue: deque[Offer] | None = None
     _offered: OrderedDict[str, Offer] | None = None
     _answers: OrderedDict[str, Answer] | None = None
     _lost: list[tuple[int, Answer]] | None = None
     _last_id: int = 0
+
+    def __post_init__(self) -> None:
+        # Another node may have offered under the first ids just now, and the handset
+        # may still answer those: a number for each epoch, prime to the 999 ids.
+        self._last_id = self.epoch * 331 % LAST_ID
 
     # -- life --------------------------------------------------------------------
 
@@ -115,20 +132,34 @@ class Session:
 
     def lose(self, content: int, answer: Answer) -> None:
         """Note that this answer could not be written to the handset."""
+        if answer.retried:
+            return
         lost = self._lost = self._lost or []
         lost.append((content, answer))
         del lost[:-KEPT_ANSWERS]
 
     @property
-    def has_lost(self) -> bool:
-        """Whether some answer could not be written, so that a retry may come."""
-        return bool(self._lost)
+    def may_retry(self) -> bool:
+        """Whether some answer was lost or may be, so that a retry may come."""
+        return bool(self._lost) or self.working > 0
 
-    def found_again(self, content: int, now: float) -> Answer | None:
-        """Give the answer that was lost for a request of the same content, once."""
+    def found_again(
+        self, request: Primitive, content: Callable[[Primitive], int], now: float
+    ) -> Answer | None:
+        """Give the answer that was lost, or is being lost, for the same content, once.
+
+        ``content`` gives what two requests have in common when they are the same.
+        """
+        key = content(request)
+        for answer in (self._answers or {}).values():
+            asked = answer.request
+            if type(asked) is type(request) and answer.abandoned and answer.abandoned():
+                if not answer.retried and content(asked) == key:
+                    answer.retried = True
+                    return answer
         self._lost = [x for x in self._lost or () if now - x[1].at < RETRY_WINDOW]
-        for index, (key, answer) in enumerate(self._lost):
-            if key == content:
+        for index, (lost, answer) in enumerate(self._lost):
+            if lost == key:
                 del self._lost[index]
                 return answer
         return None
@@ -166,29 +197,52 @@ class Session:
         if self._queue and any(o.key == key for o in self._queue):
             self._queue = deque(o for o in self._queue if o.key != key)
 
-    def confirmed(self, transaction_id: str | None) -> Offer | None:
-        """Take the offer that a client response with that id answers."""
+    def confirmed(
+        self, transaction_id: str | None, key: str | None = None
+    ) -> Offer | None:
+        """Take the offer that a client response with that id answers.
+
+        With ``key``, only the offer of that very thing: a handset that confirms a
+        message under a wrong id must not settle another one.
+        """
         if self._offered is None or transaction_id is None:
             return None
-        return self._offered.pop(transaction_id, None)
+        offer = self._offered.get(transaction_id)
+        if offer is None or key not in (None, offer.key):
+            return None
+        return self._offered.pop(transaction_id)
 
-    def due(self, room: int, space: int, now: float) -> list[Transaction]:
+    def keep(self, offer: Offer) -> None:
+        """Put an offer back whose confirmation could not be kept: it goes on."""
+        offered = self._offered_now()
+        if offer.transaction_id not in offered:
+            offered[offer.transaction_id] = offer
+            offered.move_to_end(offer.transaction_id, last=False)
+
+    def due(
+        self, room: int, space: int, now: float, *, alone: bool = True
+    ) -> list[Transaction]:
         """Give the server transactions that ride in the next reply.
 
         First what was offered and not confirmed for thirty seconds, under its old id
         and at most three times; then what waits. At most ``room`` transactions and
-        ``space`` bytes, but always one when there is room.
+        ``space`` bytes; but in a reply that carries nothing else (``alone``) one rides
+        whatever its size, for it will never be less.
         """
         out: list[Transaction] = []
         for offer in self._again(now):
-            if not _fits(offer, out, room, space):
+            if len(out) >= room or not (alone and not out or offer.size <= space):
                 return out
             space -= offer.size
             self._offered_now().move_to_end(offer.transaction_id)
             out.append(self._make(offer, now))
         queue = self._queue
-        while queue and _fits(queue[0], out, room, space):
-            offer = queue.popleft()
+        while queue and len(out) < room and len(self._offered or ()) < LAST_ID:
+            offer = queue[0]
+            offer.primitive, offer.size = offer.form()
+            if not (alone and not out or offer.size <= space):
+                break
+            queue.popleft()
             space -= offer.size
             offer.transaction_id = self._new_id()
             self._offered_now()[offer.transaction_id] = offer
@@ -196,14 +250,23 @@ class Session:
         return out
 
     def take_back(self, transaction_ids: list[str]) -> None:
-        """Undo offers whose reply was never written: they do not count."""
+        """Undo offers whose reply was never written: they do not count.
+
+        What the handset may have seen in an earlier reply keeps its id and comes with
+        the next one; the rest waits again as if it had never been offered.
+        """
         for transaction_id in reversed(transaction_ids):
             offer = self.confirmed(transaction_id)
-            if offer is not None:
-                offer.times -= 1
-                if self._queue is None:
-                    self._queue = deque()
-                self._queue.appendleft(offer)
+            if offer is None:
+                continue
+            offer.times -= 1
+            if offer.times > 0:
+                offer.at = 0.0
+                self.keep(offer)
+                continue
+            if self._queue is None:
+                self._queue = deque()
+            self._queue.appendleft(offer)
 
     def _again(self, now: float) -> list[Offer]:
         offered = self._offered
@@ -220,6 +283,7 @@ class Session:
         return [offer for offer in due if offer.times < OFFER_TIMES]
 
     def _make(self, offer: Offer, now: float) -> Transaction:
+        assert offer.primitive is not None
         offer.at = now
         offer.times += 1
         return Transaction(
@@ -238,7 +302,3 @@ class Session:
             if str(self._last_id) not in taken:
                 break
         return str(self._last_id)
-
-
-def _fits(offer: Offer, out: list[Transaction], room: int, space: int) -> bool:
-    return len(out) < room and (not out or offer.size <= space)

@@ -56,6 +56,10 @@ class Exchange:
     given: list[tuple[Primitive, Answer]] = field(default_factory=list)
     offered: list[str] = field(default_factory=list)
 
+    def abandoned(self) -> bool:
+        """Tell whether nobody waits for the reply any more."""
+        return self.peer.gone
+
 
 @implementer(ISap)
 class Sap:
@@ -230,11 +234,16 @@ class Sap:
         else:
             key, now = hash(primitive), self._clock.seconds()
             answer, repeated = session.begin(request.id, key, now)
-            if not repeated and session.has_lost:
+            if not repeated and session.may_retry:
                 answer, repeated = self._retried(session, request, answer)
         exchange.given.append((primitive, answer))
         if not repeated:
-            answer.give(await self._decide(session, primitive))
+            answer.request, answer.abandoned = primitive, exchange.abandoned
+            session.working += 1
+            try:
+                answer.give(await self._decide(session, primitive))
+            finally:
+                session.working -= 1
         elif answer.primitive is None:
             await _given(answer)
         assert answer.primitive is not None
@@ -247,7 +256,7 @@ class Sap:
         if not isinstance(request.primitive, SendMessageRequest):
             return answer, False
         known = session.found_again(
-            content_key(request.primitive), self._clock.seconds()
+            request.primitive, content_key, self._clock.seconds()
         )
         return (answer, False) if known is None else (known, True)
 
@@ -330,8 +339,9 @@ def _room(session: Session, answers: list[Transaction]) -> tuple[int, int]:
     return room, agreed.parser_size - taken - ENVELOPE
 
 
-def content_key(request: SendMessageRequest) -> int:
+def content_key(request: Primitive) -> int:
     """Give the key by which a message is known when it comes again under a new id."""
+    assert isinstance(request, SendMessageRequest)
     info = request.message_info
     return hash((info.recipient, info.content_type, request.content_data))
 
