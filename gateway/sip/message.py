@@ -324,15 +324,13 @@ class StreamParser:
 
     def _skip_line_ends(self) -> KeepAlive | None:
         """Drop line ends between messages; two of CR LF are a keep-alive."""
-        buffer = self._buffer
-        if buffer.startswith(b"\r\n\r\n"):
-            del buffer[:4]
-            return KeepAlive()
-        if bytes(buffer) in (b"\r", b"\r\n", b"\r\n\r"):
-            return None  # perhaps the first half of a keep-alive
-        while buffer and buffer[0] in b"\r\n":
-            if buffer.startswith(b"\r\n\r\n"):
-                break
+        buffer, mark = self._buffer, b"\r\n\r\n"
+        while buffer and buffer[0] in mark:
+            if buffer.startswith(mark):
+                del buffer[:4]
+                return KeepAlive()
+            if len(buffer) < 4 and mark.startswith(bytes(buffer)):
+                return None  # perhaps the first part of a keep-alive
             del buffer[:1]
         return None
 

@@ -67,7 +67,10 @@ def test_any_datagram(data: bytes) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(mutated(), st.lists(st.integers(0, 2000), max_size=8))
+@given(
+    mutated() | st.text("\r\nx", max_size=12).map(str.encode),
+    st.lists(st.integers(0, 2000), max_size=8),
+)
 def test_any_stream(data: bytes, cuts: list[int]) -> None:
     """Where a stream is cut makes no difference."""
     check_stream(data, cuts)

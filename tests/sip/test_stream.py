@@ -41,6 +41,14 @@ def test_one_line_end_alone_is_nothing() -> None:
     assert parser.feed(b"\n\n\n" + OK) == [parse(OK)]
 
 
+@pytest.mark.parametrize("stray", [b"\n", b"\r", b"\r\r", b"\n\r", b"\r\n\n"])
+def test_a_keep_alive_behind_stray_line_ends(stray: bytes) -> None:
+    """It is found at once, whether the bytes come together or not."""
+    assert StreamParser().feed(stray + b"\r\n\r\n") == [KeepAlive()]
+    parser = StreamParser()
+    assert parser.feed(stray) == [] and parser.feed(b"\r\n\r\n") == [KeepAlive()]
+
+
 def test_bodies_may_look_like_heads() -> None:
     """Only Content-Length ends a body."""
     inner = OK + b"\r\n\r\n"
