@@ -18,7 +18,27 @@ _UNRESERVED = frozenset(
 )
 _MSISDN = re.compile(r"\+[0-9]{7,15}\Z")
 _NOT_IN_WV = frozenset('/@<>" ')
+_HEX = re.compile(r"%([0-7][0-9A-Fa-f])")
 _MAX = 512
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z|\[[0-9a-f:.]+\]\Z")
+_NOBODY = "anonymous.invalid"
+
+
+def _domain(text: str) -> str:
+    """Fold a domain to what SIP carries: lower case, IDNA A-labels (address-map 3).
+
+    Raises Malformed, so that no domain can bring parameters or a header along.
+    """
+    host = text.lower()
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode("ascii").lower()
+        except UnicodeError:
+            raise Malformed("the domain of an address is none") from None
+    if len(host) > 255 or _HOST.match(host) is None:
+        raise Malformed("the domain of an address is none")
+    return host
 
 
 def fold_user(text: str) -> str:
@@ -67,7 +87,7 @@ class WVAddress:
             user, resource = text[:slash], text[slash + 1 :]
             if not resource:
                 raise Malformed("the resource of an IMPS address is empty")
-        return cls(user, (domain or home).lower(), resource)
+        return cls(user, _domain(domain) if domain else home.lower(), resource)
 
     def __str__(self) -> str:
         resource = f"/{self.resource}" if self.resource else ""
@@ -77,7 +97,8 @@ class WVAddress:
     @property
     def key(self) -> str:
         """The folded form by which two spellings are compared."""
-        return str(WVAddress(fold_user(self.user), self.domain, self.resource.casefold()))
+        user = _named(fold_user(_plain(self.user)))
+        return str(WVAddress(user, self.domain, self.resource.casefold()))
 
     @property
     def is_msisdn(self) -> bool:
@@ -86,27 +107,33 @@ class WVAddress:
 
 
 def _escape(user: str) -> str:
-    raw = user.encode("utf-8")
+    raw = user.encode("utf-8", "replace")
     return "".join(chr(b) if b in _UNRESERVED else f"%{b:02X}" for b in raw)
 
 
-def _unescape(user: str) -> str:
-    """Decode percent escapes, but for what an IMPS name may not hold."""
-    plain = unquote(user, errors="strict")
+def _named(plain: str) -> str:
+    """Write a name as IMPS holds it: what it may not hold becomes a literal ``%XX``.
+
+    A percent sign that would be read as such an escape is written as one, too, so that
+    two SIP users never become one IMPS user (address-map 3).
+    """
+    plain = _HEX.sub(r"%25\1", plain)
     return "".join(
-        "".join(f"%{b:02X}" for b in c.encode())
-        if c in _NOT_IN_WV or c < " " or c == "\x7f"
-        else c
+        f"%{ord(c):02X}" if c in _NOT_IN_WV or c < " " or c == "\x7f" else c
         for c in plain
     )
+
+
+def _plain(name: str) -> str:
+    """Read a name as IMPS holds it: the other way round of ``_named``."""
+    return _HEX.sub(lambda match: chr(int(match[1], 16)), name)
 
 
 def to_aor(address: WVAddress, sip_domain: str | None = None) -> str:
     """Give the SIP address of record of an IMPS user (address-map 2, 3).
 
-    The name is folded, because SIP compares user parts by case and IMPS does not. A
-    literal ``%XX`` that stands for a character no IMPS name may hold is taken back, so
-    that ``to_aor(from_sip(x)) == x`` after comparison. Raises Malformed for an address
+    The name is folded, because SIP compares user parts by case and IMPS does not.
+    ``to_aor(from_sip(x)) == x`` after comparison. Raises Malformed for an address
     without a user.
     """
     if not address.user or not address.domain:
@@ -114,21 +141,7 @@ def to_aor(address: WVAddress, sip_domain: str | None = None) -> str:
     if address.resource:
         raise Malformed("a list or group is no SIP user")
     domain = sip_domain or address.domain
-    folded = fold_user(address.user)
-    if address.is_msisdn:
-        return f"sip:{folded}@{domain}"
-    return f"sip:{_ESCAPED.sub(_keep, _escape(folded))}@{domain}"
-
-
-_ESCAPED = re.compile(r"%25([0-9A-Fa-f]{2})")
-
-
-def _keep(match: re.Match[str]) -> str:
-    """Undo the escape of the percent sign where it was made by ``_unescape``."""
-    code = int(match[1], 16)
-    if code < 0x21 or chr(code) in _NOT_IN_WV or code == 0x7F:
-        return f"%{match[1].upper()}"
-    return match[0]
+    return f"sip:{_escape(fold_user(_plain(address.user)))}@{domain}"
 
 
 def request_uri(aor: str) -> str:
@@ -163,12 +176,15 @@ def from_sip(text: str, home: str) -> WVAddress:
         host = host.partition(":")[0]
     user = user.partition(";")[0].partition(":")[0]
     try:
-        name = _unescape(user)
+        name = _named(unquote(user, errors="strict"))
     except UnicodeDecodeError as error:
         raise Malformed("the user part is not UTF-8") from error
     if not name or not host:
         raise Malformed("a SIP address without user or host")
-    return WVAddress(name, host.lower())
+    domain = _domain(host)
+    if domain == _NOBODY:  # RFC 3323 4.1.1.3: there is nobody to answer to
+        return WVAddress("anonymous", home)
+    return WVAddress(name, domain)
 
 
 def _from_tel(rest: str, home: str) -> WVAddress:
@@ -189,7 +205,6 @@ def _from_tel(rest: str, home: str) -> WVAddress:
     if not _MSISDN.match(number):
         raise Malformed("a mobile number is + and 7 to 15 digits")
     return WVAddress(number, home)
-
 
 
 @dataclass(frozen=True, slots=True)
