@@ -129,6 +129,7 @@ class EmbeddedCore:
                 lambda name: _password(user, name),
                 request.body,
                 self._clock.seconds(),
+                uri=request.uri,
             )
             if verdict.ok:
                 return user
