@@ -95,14 +95,29 @@ class Agreed:
         group = media_type.partition("/")[0] + "/*"
         return not {media_type, group, "*/*"}.isdisjoint(self.content_types)
 
-    def pushes(self, size: int, *, text: bool) -> bool:
-        """Tell whether a content of that size is pushed and not only announced."""
-        limits = (
-            self.push_length,
-            self.text_length if text else None,
-            None if self.parser_size is None else self.parser_size - ENVELOPE,
-        )
-        return self.push and all(limit is None or size <= limit for limit in limits)
+    def pushes(self, data: str, *, text: bool) -> bool:
+        """Tell whether a ContentData is pushed and not only announced."""
+        limits = (self.push_length, self.text_length if text else None)
+        return self.push and self._within(data, limits)
+
+    def gives(self, data: str) -> bool:
+        """Tell whether a ContentData may be given to a client that asks for it."""
+        return self._within(data, (self.pull_length,))
+
+    def _within(self, data: str, limits: tuple[int | None, ...]) -> bool:
+        length = len(data) if data.isascii() else len(self._encoded(data))
+        if any(limit is not None and length > limit for limit in limits):
+            return False
+        return self.parser_size is None or self.size(data) <= self.parser_size
+
+    def size(self, data: str) -> int:
+        """Give about how many bytes a reply takes that carries a ContentData."""
+        length = len(data) if data.isascii() else len(self._encoded(data))
+        marks = data.count("&") + data.count("<") + data.count(">") + data.count("\r")
+        return ENVELOPE + length + 4 * marks
+
+    def _encoded(self, data: str) -> bytes:
+        return data.encode(self.charset, "xmlcharrefreplace")
 
     @property
     def charset(self) -> str:
@@ -129,10 +144,11 @@ def agree(offered: CapabilityList, server: Server, version: Version) -> Agreed:
         raise Refused(402, "InitialDeliveryMethod is P or N")
     several = offered.multi_trans
     if version >= Version.V1_3:
-        several = offered.multi_trans_per_message or several
+        # From 1.3 on MultiTrans bounds what is open, not what rides in one message.
+        several = offered.multi_trans_per_message
     types = tuple(
-        item.content_type.strip().lower()
-        for item in offered.accepted_content_type
+        item.content_type.partition(";")[0].strip().lower()
+        for item in offered.accepted_content_type[:_MANY]
         if item.content_type
     )
     asked = [word.strip().upper() for word in offered.supported_bearer]
@@ -140,18 +156,26 @@ def agree(offered: CapabilityList, server: Server, version: Version) -> Agreed:
     return Agreed(
         negotiated=True,
         push=method == "P",
-        push_length=offered.accepted_push_length or length,
-        pull_length=offered.accepted_pull_length or length,
-        text_length=offered.accepted_text_content_length,
-        parser_size=offered.parser_size or None,
+        push_length=_limit(offered.accepted_push_length) or _limit(length),
+        pull_length=_limit(offered.accepted_pull_length) or _limit(length),
+        text_length=_limit(offered.accepted_text_content_length),
+        parser_size=_limit(offered.parser_size),
         multi=max(1, min(several or 1, server.multi_trans)),
-        charsets=offered.plain_text_charset or offered.accepted_charset,
+        charsets=(offered.plain_text_charset or offered.accepted_charset)[:_MANY],
         any_content=bool(offered.any_content) or not types,
         content_types=types,
         bearers=tuple(word for word in server.bearers if word in asked),
         poll_min=max(offered.server_poll_min or 0, server.poll_min),
         priority=offered.session_priority or 0,
     )
+
+
+_MANY = 256  # content types or charsets of one session that are kept
+
+
+def _limit(length: int | None) -> int | None:
+    """Read a length; with none or less nothing could be sent: it is no limit."""
+    return length if length is not None and length > 0 else None
 
 
 def capability_answer(
@@ -167,7 +191,7 @@ def capability_answer(
         accepted_push_length=offered.accepted_push_length,
         accepted_text_content_length=offered.accepted_text_content_length,
         accepted_transfer_encoding=offered.accepted_transfer_encoding,
-        multi_trans=agreed.multi,
+        multi_trans=max(1, min(offered.multi_trans or 1, server.multi_trans)),
         multi_trans_per_message=agreed.multi,
         session_priority=offered.session_priority,
         user_session_limit=server.session_limit,

@@ -42,6 +42,14 @@ class Answer:
     retried: bool = False
     waiting: list[Callable[[Primitive], None]] | None = None
 
+    def follow(self, other: Answer) -> None:
+        """Become what another answer is, or will be."""
+        if other.primitive is not None:
+            self.give(other.primitive)
+        else:
+            other.waiting = other.waiting or []
+            other.waiting.append(self.give)
+
     def give(self, primitive: Primitive) -> None:
         """Set the answer and wake those who repeated the request meanwhile."""
         self.primitive = primitive
@@ -89,6 +97,9 @@ class Session:
     syntax: str = ""
     ready: bool = False
     queue_limit: int = 255
+    behind: tuple[int, str] | None = None
+    """After which stored message the queue was too full: the next ones are read from
+    there once there is room."""
     working: int = 0
     """Requests that are being worked on."""
     _queue: deque[Offer] | None = None

@@ -164,17 +164,22 @@ class Delivery:
         for session in self._targets(message.recipient):
             flush = self._flushing.get(session.id)
             if flush is None:
-                session.offer(self._offer(session, message))
+                self._queue_up(session, message)
             else:
                 flush.later.append(message)
 
-    def _offer(self, session: Session, message: StoredMessage) -> Offer:
+    def _queue_up(self, session: Session, message: StoredMessage) -> None:
+        """Queue one message, or leave it and all that follow for ``refill``."""
+        if session.behind is None:
+            offer = Offer(message.id, lambda: self._form(session, message))
+            if not session.offer(offer):
+                session.behind = (message.accepted_at, "")
+
+    def _form(self, session: Session, message: StoredMessage) -> tuple[Primitive, int]:
         """Make the server transaction: pushed if agreed and short enough."""
         content = Content(message.content_type, message.content)
         info, data = self._described(session, message)
-        size = len(data) + ENVELOPE
-        text = info.content_encoding is None
-        push = session.agreed.pushes(len(data), text=text)
+        push = session.agreed.pushes(data, text=info.content_encoding is None)
         if session.services is not None:
             if "NEWM" not in session.services:
                 push = push and "NOTIF" not in session.services
@@ -182,8 +187,8 @@ class Delivery:
                 push = True
         if push and accepted(content, session.agreed):
             pushed = NewMessage(message_info=info, content_data=data)
-            return Offer(message.id, pushed, size)
-        return Offer(message.id, MessageNotification(message_info=info), ENVELOPE)
+            return pushed, session.agreed.size(data)
+        return MessageNotification(message_info=info), ENVELOPE
 
     def _described(
         self, session: Session, message: StoredMessage
@@ -210,6 +215,7 @@ class Delivery:
         """Give what the ended session leaves to those that come next in priority."""
         self._flushing.pop(session.id, None)
         for other in self._targets(session.aor):
+            other.behind = None
             self._flush(other)
 
     def _flush(self, session: Session) -> None:
@@ -221,21 +227,30 @@ class Delivery:
 
     async def _read(self, session: Session) -> None:
         """Offer what is stored, then what came meanwhile: in order, each once."""
-        after: tuple[int, str] | None = None
+        after, session.behind = session.behind, None
         known = {offer.key for offer in session.offers()}
         try:
-            while page := await self._store.messages(session.aor, after, _PAGE):
+            while session.behind is None and (
+                page := await self._store.messages(session.aor, after, _PAGE)
+            ):
                 for message in page:
                     if message.id not in known:
                         known.add(message.id)
-                        if not session.offer(self._offer(session, message)):
-                            return
+                        self._queue_up(session, message)
                 after = (page[-1].accepted_at, page[-1].id)
         finally:
             flush = self._flushing.pop(session.id, None)
             for message in flush.later if flush is not None else ():
                 if message.id not in known:
-                    session.offer(self._offer(session, message))
+                    self._queue_up(session, message)
+
+    async def refill(self, session: Session) -> None:
+        """Go on with what the queue of a session had no room for, once it has."""
+        room = session.queue_limit - session.open_offers
+        if 2 * room < session.queue_limit or session.id in self._flushing:
+            return
+        self._flushing[session.id] = _Flush([])
+        await self._read(session)
 
     # -- confirmations -----------------------------------------------------------
 
@@ -292,12 +307,7 @@ class Delivery:
         """Give a message that waits (GetMessage)."""
         message = await self.waiting(session, request.message_id)
         info, data = self._described(session, message)
-        agreed = session.agreed
-        limit = agreed.pull_length
-        if agreed.parser_size is not None:
-            whole = agreed.parser_size - ENVELOPE
-            limit = whole if limit is None else min(limit, whole)
-        if limit is not None and len(data) > limit:
+        if not session.agreed.gives(data):
             raise Refused(432, "The message is larger than agreed")
         return GetMessageResponse(message_info=info, content_data=data)
 
@@ -387,7 +397,7 @@ class Delivery:
                 sent_at=moment(message.sent_at),
             )
             report = DeliveryReportRequest(result=Result(code=code), message_info=info)
-            session.offer(Offer(f"report:{message.id}", report, ENVELOPE))
+            session.offer(_fixed(f"report:{message.id}", report))
 
     async def expire(self) -> int:
         """End what is past its time; how many."""
@@ -400,6 +410,10 @@ class Delivery:
             for session in self._sessions.of(message.recipient):
                 session.withdraw(message.id)
         return len(gone)
+
+
+def _fixed(key: str, primitive: Primitive) -> Offer:
+    return Offer(key, lambda: (primitive, ENVELOPE))
 
 
 _OK = Status(result=Result(code=200, description="Successful"))

@@ -156,6 +156,7 @@ class Node:
                 RejectMessageRequest: self.delivery.reject,
             },
             self.delivery.confirmed,
+            self.delivery.refill,
         )
 
     # -- addresses ---------------------------------------------------------------

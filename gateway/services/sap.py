@@ -27,8 +27,8 @@ from gateway.csp.common import (
     VersionDiscoveryRequest,
 )
 from gateway.csp.envelope import Faulty, Message, Mode, Transaction
-from gateway.csp.messaging import SendMessageRequest
-from gateway.csp.negotiation import ENVELOPE, FUNCTIONS
+from gateway.csp.messaging import MessageDelivered, SendMessageRequest
+from gateway.csp.negotiation import FUNCTIONS
 from gateway.csp.schema import Primitive, Version
 from gateway.csp.session import Answer, Offer, Session
 from gateway.csp.syntax import Syntax, syntax_for
@@ -41,6 +41,7 @@ from gateway.services.sessions import LOGGED_OUT, Sessions
 
 Handler = Callable[[Session, Any], Coroutine[Any, Any, Primitive]]
 Confirmed = Callable[[Session, Offer | None, Primitive], Coroutine[Any, Any, None]]
+Refill = Callable[[Session], Coroutine[Any, Any, None]]
 
 _MUCH = 1 << 30
 
@@ -75,6 +76,7 @@ class Sap:
         lookups: Lookups,
         handlers: Mapping[type[Primitive], Handler],
         confirmed: Confirmed,
+        refill: Refill,
     ) -> None:
         self._clock = clock
         self._sessions = sessions
@@ -82,6 +84,7 @@ class Sap:
         self._lookups = lookups
         self._handlers = dict(handlers)
         self._confirmed = confirmed
+        self._refill = refill
         self.stopping = False
 
     # -- the data channel --------------------------------------------------------
@@ -213,17 +216,31 @@ class Sap:
                 for request in requests
             ]
             exchange.answers += await defer.gatherResults(work, consumeErrors=True)
+        if session.behind is not None:
+            await self._more(session)
         return self._compose(syntax, exchange)
 
     async def _response(self, session: Session, transaction: Transaction) -> None:
         """Take the handset's answer to an offer; it counts once it is committed."""
-        offer = session.confirmed(transaction.id)
+        primitive = transaction.primitive
+        message_id = None
+        if isinstance(primitive, MessageDelivered):
+            message_id = primitive.message_id
+        offer = session.confirmed(transaction.id, message_id)
         try:
-            await self._confirmed(session, offer, transaction.primitive)
-        except Unreachable:
+            await self._confirmed(session, offer, primitive)
+        except Unreachable as error:
+            # The handset expects no answer: it will be offered the message once more.
+            self._log.warn("a confirmation is lost: {cause}", cause=str(error))
             if offer is not None:
-                session.offer(offer)
-            raise
+                session.keep(offer)
+
+    async def _more(self, session: Session) -> None:
+        """Read on what the queue of a session had no room for."""
+        try:
+            await self._refill(session)
+        except Unreachable as error:
+            self._log.warn("stored messages wait: {cause}", cause=str(error))
 
     async def _answer(self, exchange: Exchange, request: Transaction) -> Transaction:
         """Answer one client request, or give the answer it got before."""
@@ -232,13 +249,15 @@ class Sap:
         if request.id is None:
             answer, repeated = Answer(0, 0.0), False
         else:
-            key, now = hash(primitive), self._clock.seconds()
+            # Alike by their fields are GetMessage and MessageDelivered, by name not.
+            key, now = hash((type(primitive), primitive)), self._clock.seconds()
             answer, repeated = session.begin(request.id, key, now)
             if not repeated and session.may_retry:
-                answer, repeated = self._retried(session, request, answer)
+                repeated = self._retried(session, primitive, answer)
         exchange.given.append((primitive, answer))
-        if not repeated:
+        if answer.primitive is None and answer.request is None:
             answer.request, answer.abandoned = primitive, exchange.abandoned
+        if not repeated:
             session.working += 1
             try:
                 answer.give(await self._decide(session, primitive))
@@ -249,16 +268,15 @@ class Sap:
         assert answer.primitive is not None
         return _response(request, answer.primitive)
 
-    def _retried(
-        self, session: Session, request: Transaction, answer: Answer
-    ) -> tuple[Answer, bool]:
-        """Find the lost answer of a message that comes again under a new id."""
-        if not isinstance(request.primitive, SendMessageRequest):
-            return answer, False
-        known = session.found_again(
-            request.primitive, content_key, self._clock.seconds()
-        )
-        return (answer, False) if known is None else (known, True)
+    def _retried(self, session: Session, request: Primitive, answer: Answer) -> bool:
+        """Take the lost answer of a message that comes again under a new id."""
+        if not isinstance(request, SendMessageRequest):
+            return False
+        now = self._clock.seconds()
+        known = session.found_again(request, content_key, now)
+        if known is not None:
+            answer.follow(known)
+        return known is not None
 
     async def _decide(self, session: Session, primitive: Primitive) -> Primitive:
         """Let the service answer that the request is for."""
@@ -305,15 +323,19 @@ class Sap:
         live = session.ready and self._sessions.get(session.id) is session
         poll = False
         if live and session.open_offers:
-            due = session.due(*_room(session, answers), self._clock.seconds())
+            room, space = _room(session, answers)
+            now = self._clock.seconds()
+            due = session.due(room, space, now, alone=not answers)
             if due:
                 exchange.offered = [t.id or "" for t in due]
                 transactions = answers + due
             poll = session.waiting > 0
         if not transactions:
             return Reply()
+        # In the session's version, even should one of its messages come in another:
+        # every primitive here was made for it.
         message = Message(
-            version=exchange.message.version,
+            version=session.version,
             session_id=session.id,
             transactions=tuple(transactions),
             poll=poll,
@@ -333,10 +355,9 @@ def _room(session: Session, answers: list[Transaction]) -> tuple[int, int]:
     if agreed.parser_size is None:
         return room, _MUCH
     taken = sum(
-        ENVELOPE + len(getattr(t.primitive, "content_data", None) or "")
-        for t in answers
+        agreed.size(getattr(t.primitive, "content_data", None) or "") for t in answers
     )
-    return room, agreed.parser_size - taken - ENVELOPE
+    return room, agreed.parser_size - taken
 
 
 def content_key(request: Primitive) -> int:
