@@ -49,6 +49,8 @@ def subscriber(fields: Mapping[str, str], domains: Domains) -> Subscriber:
 
     An empty ``aor`` is the SIP spelling of the user id; ``enabled`` is yes unless no.
     """
+    for name in ("user-id", "aor", "password", "sip-user", "sip-password"):
+        _check_plain(name, fields.get(name, ""))
     user = _read("user-id", lambda: domains.address(fields["user-id"]))
     if not user.user or user.resource:
         raise Malformed("user-id: this is no user's address")
@@ -56,8 +58,6 @@ def subscriber(fields: Mapping[str, str], domains: Domains) -> Subscriber:
         raise Malformed(f"user-id: the domain is not {domains.home}")
     aor_text = fields.get("aor", "")
     aor = _read("aor", lambda: domains.key(aor_text) if aor_text else domains.aor(user))
-    for name in ("password", "sip-user", "sip-password"):
-        _check_plain(name, fields.get(name, ""))
     if not fields["password"]:
         raise Malformed("password: it is empty")
     enabled = fields.get("enabled", "").lower()

@@ -164,7 +164,8 @@ class Store(Protocol):
         """Connect; make the schema of an empty database.
 
         Raises ``ConfigError("store.url", …)`` on a schema of another release, naming
-        ``imps-gateway store migrate``, and ``Unreachable``.
+        ``imps-gateway store migrate``, ``ConfigError("gateway.state_dir", …)`` when
+        its key did not seal the stored passwords, and ``Unreachable``.
         """
 
     async def close(self) -> None:

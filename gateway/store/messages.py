@@ -260,7 +260,7 @@ def to_finish(
 ) -> dict[str, Any]:
     """Make the parameters of a final state."""
     return {
-        "id_": message_id,
+        "id_": storable(message_id),
         "token_": token,
         "state": state,
         "reason": storable(reason),

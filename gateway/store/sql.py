@@ -15,15 +15,15 @@ from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from gateway.errors import ConfigError, Unreachable
 from gateway.log import Logger
 from gateway.store import (
+    Added,
     Addition,
     Clash,
     FinalState,
-    Full,
     HistoryEntry,
     Limits,
     Registration,
@@ -91,7 +91,7 @@ class SqlStore:
     # Opening and closing
 
     async def open(self) -> None:
-        """Connect, check the schema (or make it), start the threads."""
+        """Connect, check schema (or make it) and key, start the threads."""
         self.database.make_file()
         connect = lambda: self.database.link(write=False)  # noqa: E731
         if self._reactor is None:
@@ -101,6 +101,8 @@ class SqlStore:
         try:
             await self._reader.run(lambda: migrate.check(self.database))
             await self._check_durability()
+            # Better now than at each login: is the key the one that sealed?
+            await self.subscribers(limit=1)
             self._count_waiting(await self.counts())
         except BaseException:
             self._reader.stop()
@@ -157,6 +159,9 @@ class SqlStore:
         return self._reader.read(function)
 
     def _rows(self, sql: Sql, params: Params) -> Deferred[list[Row]]:
+        if any(type(v) is str and messages.storable(v) != v for v in params.values()):
+            # Nothing is stored under such a name, and PostgreSQL takes offence.
+            return succeed([])
         return self._read(lambda link: link.rows(sql, params))
 
     def _write(self, operation: Operation, params: Any, key: Hashable) -> Deferred[Any]:
@@ -239,7 +244,7 @@ class SqlStore:
         else:
             row = messages.to_row_within(message, limits)
             added = await self._write(messages.ADD_WITHIN, row, message.id)
-        if not isinstance(added, Full):
+        if isinstance(added, Added):
             self._waiting_estimate += 1
         return added
 

@@ -160,6 +160,8 @@ class Committer:
 class Writer:
     """The writer thread: takes writes from the reactor's thread, settles them there."""
 
+    _log = Logger()
+
     def __init__(
         self,
         committer: Committer,
@@ -221,11 +223,19 @@ class Writer:
                 except Empty:
                     break
             if batch:
-                settle(self._settle, batch, self._committer.commit(batch))
+                settle(self._settle, batch, self._commit(batch))
             if write is None:
                 break
         self._committer.close()
         settle(self._ended.callback, None)
+
+    def _commit(self, batch: list[Write]) -> list[Any]:
+        try:
+            return self._committer.commit(batch)
+        except BaseException as error:
+            # Ours, and it must not end the thread: everybody would wait for ever.
+            self._log.failure("the writer failed")
+            return [Failed(error)] * len(batch)
 
     def _settle(self, batch: list[Write], results: list[Any]) -> None:
         self.waiting -= len(batch)

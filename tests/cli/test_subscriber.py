@@ -81,6 +81,7 @@ def test_a_subscriber_is_there_once(operator):
         (["--user-id", "wv:a@other.org"], "user-id: the domain is not example.com"),
         (["--user-id", "wv:/list@example.com"], "user-id: this is no user's address"),
         (["--user-id", "wv:a b@example.com", "--aor", "x"], "aor: not a URI"),
+        (["--user-id", "wv:\udcff"], "user-id: it holds a control character"),
         (["--user-id", "wv:a", "--msisdn", "12"], "msisdn: a mobile number is +"),
         (["--user-id", "wv:a", "--sip-password", "a\nb"], "sip-password: it holds a"),
         (["--user-id", "wv:a", "--sip-user", "u" * 513], "sip-user: it is longer"),
@@ -161,7 +162,7 @@ def test_each_bad_line_is_named_and_nothing_imported(operator):
     assert (status, output) == (1, "")
     assert complaints.replace(str(file), "F").splitlines() == [
         "F:3: user-id: the domain is not example.com",
-        "F:4: user-id: an IMPS address is 1 to 512 printable characters",
+        "F:4: user-id: it holds a control character",
         "F:6: aor: sip:bob@example.com is also on line 2",
         "F:6: user-id: wv:bob@example.com is also on line 2",
         "F:7: 2 columns where 3 are named",

@@ -183,6 +183,14 @@ def test_a_quota_is_counted_without_the_messages(make, tmp_path):
     assert "COVERING INDEX messages_to_handset" in found
 
 
+@pytest.mark.parametrize("name", ["m\0", "\udcff", "wv:\0@example.com"])
+def test_a_name_that_no_text_can_hold_is_unknown(store, name):
+    assert outcome(store.message(name)) is None
+    assert outcome(store.session(name)) is None
+    assert outcome(store.subscriber_by_user(name)) is None
+    assert outcome(store.finish_message(name, "delivered")) is False
+
+
 class TestOutages:
     """A database that is not to be had: no promise, no hang, and it comes back."""
 

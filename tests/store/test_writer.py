@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
 
 from gateway.errors import Unreachable
 from gateway.store.link import Link
@@ -290,3 +291,20 @@ def test_one_batch_has_a_limit():
         clock.wait(each)
     clock.wait(writer.stop())
     assert committer.commits == 3
+
+
+def test_a_defect_of_ours_does_not_end_the_thread():
+    class Broken(Committer):
+        def commit(self, batch):
+            if batch[0].params == 1:
+                raise KeyError("ours")
+            return super().commit(batch)
+
+    clock, table = ThreadedClock(), Table()
+    writer = Writer(Broken(table.connect, Monotonic()), clock)
+    writer.start()
+    with capturedLogs() as logged, pytest.raises(KeyError):
+        clock.wait(writer.submit(PUT, 1, 1))
+    assert "the writer failed" in logged[0]["log_format"]
+    assert clock.wait(writer.submit(PUT, 2, 2)) is True
+    clock.wait(writer.stop())
