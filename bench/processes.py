@@ -18,7 +18,7 @@ SERVER_CPU = {_CPUS[0]}
 LOAD_CPU = {_CPUS[-1]}
 """Load and core share the other one, as when the anchors were measured."""
 ROUNDS = 3
-SECONDS = 4.0
+SECONDS = 3.0
 
 
 @contextlib.contextmanager
@@ -65,47 +65,63 @@ def listening(module: str, cpus: set[int]) -> Iterator[Server]:
         yield Server(int(line), process.pid)
 
 
+class Target(NamedTuple):
+    """A server and what it is asked; a reply without all of ``needed`` is a failure."""
+
+    server: Server
+    requests: Sequence[str]
+    needed: Sequence[str] = ("HTTP/1.1 200 OK\r\n",)
+
+
 def load(
-    server: Server,
-    requests: Sequence[str],
+    targets: Sequence[Target],
     *,
-    needed: Sequence[str] = ("HTTP/1.1 200 OK\r\n",),
     in_flight: int = 16,
     rounds: int = ROUNDS,
     seconds: float = SECONDS,
-) -> dict[str, Any]:
-    """Load a server; give the round with the median rate.
+) -> list[dict[str, Any]]:
+    """Load servers in turn, round by round; give each one's round of median rate.
 
+    In turn, because a machine is not as fast at one time as at another.
     ``cpu_us`` is the processor time that the server used for a request: on a machine
-    that does other things as well it says more than the rate.
-    Raises RuntimeError when any reply lacks what is needed.
+    that does other things as well it says more than the rate. Raises RuntimeError when
+    any reply lacks what is needed.
     """
-    found = []
+    found: list[list[dict[str, Any]]] = [[] for _ in targets]
     for number in range(rounds):
-        job = {
-            "host": "127.0.0.1",
-            "port": server.port,
-            "requests": list(requests),
-            "needed": list(needed),
-            "in_flight": in_flight,
-            "warm_up": seconds / 4,
-            "seconds": seconds,
-            "first_number": number * 5_000_000,
-        }
-        command = [sys.executable, "-m", "bench.load"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        used = server.cpu
-        with running(command, LOAD_CPU, **pipes) as process:
-            output, _ = process.communicate(json.dumps(job), timeout=seconds + 60)
-        if process.returncode:
-            raise RuntimeError("the load generator failed; its error is above")
-        outcome = json.loads(output)
-        if outcome["errors"]:
-            raise RuntimeError(
-                f"{outcome['errors']} of {outcome['count']} replies were not as "
-                f"needed; the first: {outcome['first_error']}"
-            )
-        outcome["cpu_us"] = (server.cpu - used) / outcome["total"] * 1e6
-        found.append(outcome)
-    middle = statistics.median_low(outcome["rate"] for outcome in found)
-    return next(outcome for outcome in found if outcome["rate"] == middle)
+        for target, outcomes in zip(targets, found, strict=True):
+            job = {
+                "host": "127.0.0.1",
+                "port": target.server.port,
+                "requests": list(target.requests),
+                "needed": list(target.needed),
+                "in_flight": in_flight,
+                "warm_up": seconds / 4,
+                "seconds": seconds,
+                "first_number": number * 5_000_000,
+            }
+            outcomes.append(_round(target.server, job))
+    return [_middle(outcomes) for outcomes in found]
+
+
+def _round(server: Server, job: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench.load"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    used = server.cpu
+    with running(command, LOAD_CPU, **pipes) as process:
+        output, _ = process.communicate(json.dumps(job), timeout=job["seconds"] + 60)
+    if process.returncode:
+        raise RuntimeError("the load generator failed; its error is above")
+    outcome: dict[str, Any] = json.loads(output)
+    if outcome["errors"]:
+        raise RuntimeError(
+            f"{outcome['errors']} of {outcome['count']} replies were not as "
+            f"needed; the first: {outcome['first_error']}"
+        )
+    outcome["cpu_us"] = (server.cpu - used) / outcome["total"] * 1e6
+    return outcome
+
+
+def _middle(outcomes: list[dict[str, Any]]) -> dict[str, Any]:
+    rate = statistics.median_low(outcome["rate"] for outcome in outcomes)
+    return next(outcome for outcome in outcomes if outcome["rate"] == rate)

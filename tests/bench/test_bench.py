@@ -12,7 +12,7 @@ import pytest
 
 from bench import __main__ as command
 from bench.load import SLOT, whole
-from bench.processes import SERVER_CPU, listening, load
+from bench.processes import SERVER_CPU, Target, listening, load
 from bench.report import Line, save, table
 from bench.service import send_message
 from bench.sipcore import response
@@ -38,7 +38,7 @@ MESSAGE = (
 def test_constant_replies_under_load(module: str) -> None:
     """The generator drives both constant servers, and counts what it got."""
     with listening(module, SERVER_CPU) as server:
-        found = load(server, [POST] * 4, in_flight=2, rounds=1, seconds=0.2)
+        [found] = load([Target(server, [POST] * 4)], in_flight=2, rounds=1, seconds=0.2)
     assert found["count"] > 0
     assert found["errors"] == 0
     assert found["total"] > found["count"]
@@ -47,18 +47,10 @@ def test_constant_replies_under_load(module: str) -> None:
 
 def test_replies_that_are_not_as_needed() -> None:
     """A figure is never made of failures."""
-    with (
-        listening("bench.constant_reply", SERVER_CPU) as server,
-        pytest.raises(RuntimeError, match="not as needed"),
-    ):
-        load(
-            server,
-            [POST],
-            needed=["<Code>200</Code>"],
-            in_flight=1,
-            rounds=1,
-            seconds=0.1,
-        )
+    with listening("bench.constant_reply", SERVER_CPU) as server:
+        target = Target(server, [POST], ["<Code>200</Code>"])
+        with pytest.raises(RuntimeError, match="not as needed"):
+            load([target], in_flight=1, rounds=1, seconds=0.1)
 
 
 def test_whole_replies() -> None:
