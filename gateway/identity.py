@@ -152,7 +152,7 @@ def request_uri(aor: str) -> str:
 
 
 def from_sip(text: str, home: str) -> WVAddress:
-    """Read a ``sip:``, ``sips:``, ``tel:``, ``im:`` or ``pres:`` URI as an IMPS address.
+    """Read a ``sip:``, ``sips:``, ``tel:``, ``im:`` or ``pres:`` URI as an address.
 
     URI parameters and headers are dropped (address-map 2); ``home`` is the domain of
     numbers without one. Raises Malformed.

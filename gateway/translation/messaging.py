@@ -14,10 +14,11 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 
 from gateway import __version__
+from gateway.csp.charsets import canonical
 from gateway.csp.common import Recipient, Sender, User
 from gateway.csp.messaging import MessageInfo
 from gateway.csp.negotiation import Agreed
-from gateway.errors import Malformed, Refused
+from gateway.errors import Malformed, Refused, UnsupportedMedia
 from gateway.identity import request_uri
 from gateway.sip.message import Headers, Request
 
@@ -27,7 +28,8 @@ PRODUCT = f"IM-client/OMA1.0 IMPS-gateway/{__version__}"
 ALLOW = "MESSAGE, OPTIONS"
 _TEXT_PLAIN = "text/plain;charset=UTF-8"
 _CHARSET = re.compile(r';\s*charset\s*=\s*"?([^\s";]+)"?', re.IGNORECASE)
-_MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+\Z")
+_MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+\Z", re.ASCII)
+_PRINTABLE = re.compile(r"[ -~]{3,200}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +45,21 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
+def is_content_type(text: str) -> bool:
+    """Tell whether a media type with its parameters may stand in a header."""
+    if _PRINTABLE.match(text) is None:
+        return False
+    return _MEDIA_TYPE.match(media_type(text)) is not None
+
+
 def content_of(info: MessageInfo, data: str | None) -> Content:
     """Read the content of a SendMessage (CSP 1.3: ContentType, ContentEncoding).
 
     Raises Refused(402) for BASE64 that is none, Refused(415) for a media type that is
     none.
     """
-    kind = info.content_type or "text/plain"
-    if _MEDIA_TYPE.match(media_type(kind)) is None:
+    kind = (info.content_type or "text/plain").strip()
+    if not is_content_type(kind):
         raise Refused(415, "ContentType is no media type")
     encoding = (info.content_encoding or "None").strip().upper()
     if encoding == "BASE64":
@@ -74,8 +83,9 @@ def text_of(content: Content) -> str | None:
         return None
     match = _CHARSET.search(content.type)
     try:
-        return content.body.decode(match[1] if match else "utf-8")
-    except (LookupError, ValueError):
+        # Any other codec of Python's could cost a peer nothing and us much.
+        return content.body.decode(canonical(match[1]) if match else "utf-8")
+    except (UnsupportedMedia, UnicodeError):
         return None
 
 
@@ -182,9 +192,7 @@ def options(sender: str, recipient: str, token: str) -> Request:
 
 def sip_date(at: datetime) -> str:
     """Write a Date header: RFC 1123 in GMT (RFC 3261 20.17)."""
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return format_datetime(at.astimezone(UTC), usegmt=True)
+    return format_datetime(moment(microseconds(at)), usegmt=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,16 +210,17 @@ def from_sip(request: Request) -> Incoming:
     kind = headers.get("Content-Type")
     if request.body and kind is None:
         raise Malformed("a body without Content-Type")
-    if kind is not None and _MEDIA_TYPE.match(media_type(kind)) is None:
+    if kind is not None and not is_content_type(kind):
         raise Malformed("Content-Type is no media type")
     sent_at = None
     if (date := headers.get("Date")) is not None:
         try:
             sent_at = parsedate_to_datetime(date)
-        except ValueError:
+            if sent_at.tzinfo is None:
+                sent_at = sent_at.replace(tzinfo=UTC)
+            sent_at = sent_at.astimezone(UTC)
+        except (ValueError, OverflowError, TypeError, IndexError):
             raise Malformed("Date is not of RFC 1123") from None
-        if sent_at.tzinfo is None:
-            sent_at = sent_at.replace(tzinfo=UTC)
     validity = None
     if (expires := headers.get("Expires")) is not None:
         if not (expires.isascii() and expires.isdigit() and len(expires) <= 10):
@@ -225,15 +234,21 @@ def from_sip(request: Request) -> Incoming:
 
 
 def microseconds(at: datetime) -> int:
-    """Give a time as the store keeps it: microseconds since 1970 in UTC."""
+    """Give a time as the store keeps it: microseconds since 1970 in UTC.
+
+    What UTC cannot tell (the last hours of the year 9999 in the west) is cut to what it
+    can, so that ``moment`` always finds the way back.
+    """
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
-    return (at - _EPOCH) // timedelta(microseconds=1)
+    return min(max((at - _EPOCH) // timedelta(microseconds=1), _FIRST), _LAST)
 
 
 def moment(at: int) -> datetime:
     """Give a time of the store as CSP's DateTime: UTC, whole seconds."""
-    return _EPOCH + timedelta(seconds=at // 1_000_000)
+    return _EPOCH + timedelta(seconds=min(max(at, _FIRST), _LAST) // 1_000_000)
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)

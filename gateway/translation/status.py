@@ -14,8 +14,8 @@ from importlib.resources import files
 from gateway.csp.envelope import Version
 
 _RANGE = re.compile(r"(\d{3})-(\d{3})\Z")
-NO_ROUTE = 516
-"""Domain not supported: the next hop's name does not resolve."""
+UNDELIVERED = 410
+"""Unable to deliver: the next hop wants something that was not done."""
 
 
 def _codes(text: str) -> list[int]:
@@ -58,13 +58,17 @@ def to_csp(
     """Give the CSP code for a SIP final answer to ``method``.
 
     ``several`` says that the code goes into a DetailedResult beside others. Handsets of
-    1.1 and 1.2 take 202 for an error, so they get 200 (status-map, row 202).
+    1.1 and 1.2 take 202 for an error, so they get 200 (status-map, row 202). Rows that
+    say how to go on (follow a redirect, publish anew) have code 200; who asks here did
+    not go on, so a failure never becomes a success: 410 (row 301).
     """
     table = _table()
     for code in (status, status // 100 * 100):
         for context in ("several", method, "any") if several else (method, "any"):
             found = table.get(("SIP->IMPS", code, context))
             if found is not None:
+                if status >= 300 and found < 300:
+                    return UNDELIVERED
                 if found == 202 and version < Version.V1_3:
                     return 200
                 return found
