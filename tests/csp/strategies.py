@@ -27,7 +27,12 @@ TEXTS = st.one_of(
 )
 TOKENS = TEXTS.map(str.strip)
 FOREIGN = st.sampled_from(
-    ["", "text", '<a xmlns="urn:x" b="1">t<c/></a>', '<p:a xmlns:p="urn:p">t</p:a>tail']
+    [
+        "",
+        "text",
+        '<a xmlns="urn:x" b="1">t<c/></a>',
+        '<p:a xmlns:p="urn:p" xmlns="urn:q">t</p:a>z',
+    ]
 )
 TIMES = st.datetimes(
     min_value=datetime.datetime(1970, 1, 1),
@@ -102,9 +107,9 @@ def messages(
         Message,
         version=st.just(version),
         session_id=none | TOKENS,
-        transactions=st.lists(
-            transactions, min_size=1, max_size=max_transactions
-        ).map(tuple),
+        transactions=st.lists(transactions, min_size=1, max_size=max_transactions).map(
+            tuple
+        ),
         poll=none | st.booleans(),
         cir=none | st.booleans() if later else none,
     )
