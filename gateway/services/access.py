@@ -44,6 +44,7 @@ AVAILABLE = frozenset(
 """The functions that this release offers; anything else gets 405."""
 NONCE_LIFE = 60.0
 _NONCES = 10_000
+_LONG = 512
 _SCHEMAS = (*HASHES, "PWD")  # in order of preference
 
 
@@ -90,7 +91,7 @@ class Access:
 
         Raises Refused with 409, 531, 543, 501, 604 or 605.
         """
-        if request.session_id is not None:
+        if request.session_id:
             if not self._settings.re_establish:
                 raise Refused(501, "Session re-establishment is not supported")
             try:
@@ -106,19 +107,22 @@ class Access:
     ) -> tuple[LoginResponse, Session | None]:
         user, subscriber = await self._known(request.user_id, peer)
         client = client_key(request.client_id)
+        if max(len(client), len(request.session_cookie)) > _LONG:
+            raise Refused(402, "ClientID or SessionCookie is too long")
         if request.password is None and request.digest_bytes is None:
             return self._challenge(request, version, user, client), None
         if not self._authentic(request, user, client, subscriber):
             self._failed(user, peer, "password")
             raise Refused(409, "Invalid password")
-        if request.session_id is not None:
+        if request.session_id:
             session, fresh = await self._again(request, subscriber, client, version)
         else:
             session, fresh = self._new(request, subscriber, client, version), True
         session.bearer = peer.bearer
         response = self._negotiated_at_login(session, request, fresh)
-        await self._make_room(session)
         await self._sessions.open(session)
+        # Afterwards, so that of several logins at a time the last one stays alone.
+        await self._make_room(session)
         return response, session
 
     async def _known(self, user_id: str, peer: Peer) -> tuple[WVAddress, Subscriber]:

@@ -28,6 +28,7 @@ EXPIRED = 600
 FORCED = 601
 _DAY = 86400
 _RESTORING = 32
+_SLACK = 1000  # looks of ended sessions that are borne with
 
 
 class Ended(NamedTuple):
@@ -52,6 +53,7 @@ class Sessions:
         self._open: dict[str, Session] = {}
         self._by_aor: dict[str, list[Session]] = {}
         self._expiries: list[tuple[float, str]] = []
+        self._looks: dict[str, float] = {}
         self._call: IDelayedCall | None = None
         self._restoring: dict[str, defer.Deferred[None]] = {}
         self.on_opened: list[Callable[[Session], None]] = []
@@ -125,25 +127,29 @@ class Sessions:
     # -- beginning and end -------------------------------------------------------
 
     async def open(self, session: Session) -> None:
-        """Commit a new or re-established session and announce it."""
+        """Commit a new or re-established session and announce it.
+
+        Raises Unreachable also when another node took the session over meanwhile.
+        """
         session.last_activity = session.saved_activity = self._clock.seconds()
-        await self._save(session)
+        if not await self._store.save_session(_record(session, self._node)):
+            raise Unreachable("the session was claimed by another node")
         self._admit(session)
 
     def _admit(self, session: Session) -> None:
+        twin = self._open.get(session.id)
+        if twin is not None:  # re-established twice at a time: the later one stays
+            self._drop(twin, FORCED)
         self._open[session.id] = session
         self._by_aor.setdefault(session.aor, []).append(session)
-        heapq.heappush(self._expiries, (session.expires_at(), session.id))
-        self._schedule()
+        self._watch(session)
         for announce in self.on_opened:
             announce(session)
 
     async def save(self, session: Session) -> None:
         """Commit what was agreed anew."""
         session.saved_activity = session.last_activity
-        await self._save(session)
-
-    async def _save(self, session: Session) -> None:
+        self._watch(session)
         if not await self._store.save_session(_record(session, self._node)):
             self._drop(session, FORCED)
 
@@ -179,8 +185,10 @@ class Sessions:
         await self._store.save_session(_replaced(record, state=state, ended_at=ended))
 
     def _drop(self, session: Session, code: int) -> bool:
-        if self._open.pop(session.id, None) is None:
+        if self._open.get(session.id) is not session:
             return False
+        del self._open[session.id]
+        self._looks.pop(session.id, None)
         others = [s for s in self._by_aor[session.aor] if s is not session]
         if others:
             self._by_aor[session.aor] = others
@@ -191,6 +199,19 @@ class Sessions:
         return True
 
     # -- time --------------------------------------------------------------------
+
+    def _watch(self, session: Session) -> None:
+        """See to it that there is a look at the session when it may have expired."""
+        at = session.expires_at()
+        if at >= self._looks.get(session.id, float("inf")):
+            return  # there is an earlier look, which will find out
+        self._looks[session.id] = at
+        heapq.heappush(self._expiries, (at, session.id))
+        if len(self._expiries) > 2 * len(self._looks) + _SLACK:
+            # Sessions that ended leave their looks behind.
+            self._expiries = [(at, name) for name, at in self._looks.items()]
+            heapq.heapify(self._expiries)
+        self._schedule()
 
     def _schedule(self) -> None:
         if not self._expiries:
@@ -205,12 +226,13 @@ class Sessions:
         self._call = None
         now = self._clock.seconds()
         while self._expiries and self._expiries[0][0] <= now:
-            session = self._open.get(heapq.heappop(self._expiries)[1])
-            if session is None:
+            at, session_id = heapq.heappop(self._expiries)
+            session = self._open.get(session_id)
+            if session is None or self._looks.get(session_id) != at:
                 continue
+            del self._looks[session_id]
             if session.expires_at() > now:
-                entry = (session.expires_at(), session.id)
-                heapq.heappush(self._expiries, entry)
+                self._watch(session)
             else:
                 self._log.info("session expired", session_id=session.id[:6])
                 self._background(self.close(session, EXPIRED))
@@ -218,7 +240,14 @@ class Sessions:
 
     def _background(self, work: Any) -> None:
         d = defer.ensureDeferred(work)
-        d.addErrback(lambda f: self._log.failure("a session was not ended", f))
+        d.addErrback(self._not_ended)
+
+    def _not_ended(self, failure: Any) -> None:
+        """A session whose end is not written ends again when it is next asked for."""
+        if failure.check(Unreachable):
+            self._log.warn("a session's end waits: {cause}", cause=str(failure.value))
+        else:
+            self._log.failure("a session was not ended", failure)
 
     async def restore(self) -> int:
         """Claim every open session of the store, a few at a time; how many."""
