@@ -17,6 +17,7 @@ from tests.conformance import marked_ids, requirements
 
 # The fixtures that start a component.
 _STARTED_BY = {
+    "bridge": "kamailio",
     "kamailio": "kamailio",
     "sipp": "sipp",
     "baresip": "baresip",

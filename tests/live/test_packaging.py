@@ -55,9 +55,9 @@ def test_the_installed_command_checks_a_configuration(installed, tmp_path):
 
 def test_the_installed_service_takes_handsets(installed, gateway, handset):
     service = gateway(programs=installed)
-    alice = handset(service, "alice")
-    assert alice.login().code == "200"
-    assert alice.logout().code == "200"
+    carol = handset(service, "carol")
+    assert carol.login().code == "200"
+    assert carol.logout().code == "200"
 
 
 def test_the_tables_and_migrations_are_installed(installed, tmp_path):
