@@ -170,7 +170,7 @@ def lines(what: str, found: list[Round]) -> list[Line]:
             what=f"{what}, {WRITERS} writers",
             value=best.rate,
             unit="writes/s",
-            anchor="driver, 1 row a commit",
+            anchor="driver, 1 message a commit",
             anchor_value=best.one,
             goal=">= 8",
             note=f"{best.share:.0f} a commit; driver with {WRITERS} rows a commit: "
@@ -182,7 +182,7 @@ def lines(what: str, found: list[Round]) -> list[Line]:
             what=f"{what}, a lonely one",
             value=alone.lonely,
             unit="µs",
-            anchor="driver, 1 row",
+            anchor="driver, 1 message",
             anchor_value=1e6 / alone.one,
             goal="<= 2 flushes",
             note=f"flush {alone.flush:.0f} µs",
