@@ -11,7 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from gateway.csp.capability import AgreedCapabilityList, CapabilityList
+from gateway.csp.capability import (
+    AcceptedContentType,
+    AgreedCapabilityList,
+    CapabilityList,
+)
 from gateway.csp.common import Functions, WVCSPFeat
 from gateway.csp.schema import Kind, Structure, Version, describe
 from gateway.errors import Refused
@@ -170,12 +174,22 @@ def agree(offered: CapabilityList, server: Server, version: Version) -> Agreed:
     )
 
 
+_UNLIMITED = 2**31 - 1
 _MANY = 256  # content types or charsets of one session that are kept
 
 
 def _limit(length: int | None) -> int | None:
     """Read a length; with none or less nothing could be sent: it is no limit."""
     return length if length is not None and length > 0 else None
+
+
+def _filled(length: int | None) -> int:
+    return _UNLIMITED if length is None else length
+
+
+def _named(offered: CapabilityList) -> tuple[AcceptedContentType, ...]:
+    """Leave out content types without a name, which no answer may hold."""
+    return tuple(item for item in offered.accepted_content_type if item.content_type)
 
 
 def capability_answer(
@@ -185,7 +199,7 @@ def capability_answer(
     return AgreedCapabilityList(
         supported_bearer=agreed.bearers,
         server_poll_min=agreed.poll_min,
-        accepted_content_type=offered.accepted_content_type,
+        accepted_content_type=_named(offered),
         any_content=offered.any_content,
         accepted_pull_length=offered.accepted_pull_length,
         accepted_push_length=offered.accepted_push_length,
@@ -199,9 +213,15 @@ def capability_answer(
 
 
 def capability_copy(offered: CapabilityList, agreed: Agreed) -> CapabilityList:
-    """Write the list of 1.1: the client's own, with the settled values in it."""
+    """Write the list of 1.1: the client's own, with the settled values in it.
+
+    What the version demands and the client left out is filled in: no limit.
+    """
     return replace(
         offered,
+        accepted_content_type=_named(offered),
+        accepted_content_length=_filled(offered.accepted_content_length),
+        parser_size=_filled(offered.parser_size),
         supported_bearer=agreed.bearers,
         supported_cir_method=(),
         multi_trans=agreed.multi,

@@ -134,9 +134,9 @@ def test_an_answer_that_follows_another_is_given_with_it() -> None:
     first, _ = one.begin("1", 1, NOW)
     second, _ = one.begin("2", 2, NOW)
     second.follow(first)
-    assert second.primitive is None
+    before = second.primitive
     first.give(OK)
-    assert second.primitive is OK
+    assert (before, second.primitive) == (None, OK)
     third, _ = one.begin("3", 3, NOW)
     third.follow(first)
     assert third.primitive is OK
@@ -390,10 +390,10 @@ def test_whatever_happens_offers_keep_their_promises(
         elif step == "wait":
             now += value
         elif step == "confirm":
-            for transaction_id, key in list(open_ids.items())[value : value + 1]:
-                if one.confirmed(transaction_id) is not None:
+            for answered, key in list(open_ids.items())[value : value + 1]:
+                if one.confirmed(answered) is not None:
                     confirmed.add(key)
-                del open_ids[transaction_id]
+                del open_ids[answered]
         else:
             made = one.due(value, 4000, now)
             assert len(made) <= value

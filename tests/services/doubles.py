@@ -100,7 +100,12 @@ class Core:
         self.node.ua.received(message, source)
 
     def ask(self, request: Request, source: Hop = CORE) -> Response | None:
-        """Have the node receive a request; its final answer, if there is one now."""
+        """Have the node receive a request; its final answer, if there is one now.
+
+        A millisecond passes first: what comes at one time has no order.
+        """
+        assert self.node is not None
+        self.node.clock.advance(0.001)
         known = len(self.responses)
         self.receive(request, source)
         finals = [r for r in self.responses[known:] if r.status >= 200]
