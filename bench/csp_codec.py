@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import timeit
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from lxml import etree
@@ -36,10 +37,10 @@ def main() -> None:
     ):
         body = (VECTORS / f"{name}.xml").read_bytes()
         message = decode(body)
-        bare = microseconds(lambda body=body: etree.fromstring(body))
-        known = microseconds(lambda body=body: decode(body))
-        tree = microseconds(lambda body=body: xmlsyntax._read(body))
-        out = microseconds(lambda message=message: encode(message))
+        bare = microseconds(partial(etree.fromstring, body))
+        known = microseconds(partial(decode, body))
+        tree = microseconds(partial(xmlsyntax._read, body))
+        out = microseconds(partial(encode, message))
         print(f"{name:<32}{len(body):>6}{bare:>8.2f}{known:>8.2f}", end="")
         print(f"{known / bare:>7.2f}{tree:>9.2f}{tree / bare:>7.2f}{out:>8.2f}")
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import datetime
 import enum
-import functools
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -70,11 +69,6 @@ class Element:
     empty: bool = False
     foreign: bool = False
     pts: str | None = None
-
-    @property
-    def verbatim(self) -> bool:
-        """Whether blanks at either end of the text belong to the value."""
-        return self.name in _VERBATIM
 
     def known_in(self, version: Version) -> bool:
         """Whether ``version`` has this element at this place."""
@@ -200,7 +194,10 @@ def primitive(
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a description: where it lives, how it is written."""
+    """One field of a description: where it lives, how it is written.
+
+    ``verbatim``: blanks at either end of the text belong to the value.
+    """
 
     index: int
     attribute: str
@@ -210,6 +207,7 @@ class Field:
     repeated: bool
     default: object
     mandatory: frozenset[Version]
+    verbatim: bool
 
     def single_in(self, version: Version) -> bool:
         """Whether ``version`` allows at most one such element."""
@@ -294,13 +292,18 @@ def thawed(cls: type) -> Any:
     )
 
 
-@functools.cache
+_DESCRIPTIONS: dict[type[Structure], Description] = {}
+
+
 def describe(cls: type[Structure]) -> Description:
     """The description of a structure, worked out once.
 
     Raises TypeError when a field lacks its `element` annotation: a defect of ours.
     """
-    return Description(cls)
+    described = _DESCRIPTIONS.get(cls)
+    if described is None:
+        described = _DESCRIPTIONS[cls] = Description(cls)
+    return described
 
 
 _KINDS: Mapping[object, Kind] = {
@@ -366,6 +369,7 @@ def _field(
         repeated=repeated,
         default=default,
         mandatory=frozenset(v for v in mandatory if described.known_in(v)),
+        verbatim=described.name in _VERBATIM,
     )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from gateway.csp.schema import Kind
 
@@ -88,7 +90,7 @@ def write_boolean(value: bool) -> str:
     return "T" if value else "F"
 
 
-READERS = {
+READERS: Mapping[Kind, Callable[[str], Any]] = {
     Kind.INTEGER: read_integer,
     Kind.BOOLEAN: read_boolean,
     Kind.DATETIME: read_datetime,
@@ -98,7 +100,7 @@ READERS = {
 An empty element of these kinds counts as left out: samples of 1.1 have empty InUse.
 """
 
-WRITERS = {
+WRITERS: Mapping[Kind, Callable[[Any], str]] = {
     Kind.INTEGER: str,
     Kind.BOOLEAN: write_boolean,
     Kind.DATETIME: write_datetime,

@@ -12,7 +12,16 @@ from gateway.csp.namespaces import version_of
 from gateway.csp.schema import Primitive, Version, thawed
 from gateway.csp.shared import SegmentInfo
 from gateway.csp.values import read_boolean
-from gateway.csp.xmlreader import Fault, Node, Reading, Texts, Walk, split, structure
+from gateway.csp.xmlreader import (
+    Fault,
+    Node,
+    Reading,
+    Texts,
+    Walk,
+    local,
+    split,
+    structure,
+)
 from gateway.errors import Malformed, TooLarge
 
 MAX_TRANSACTIONS = 64
@@ -57,15 +66,15 @@ def _message(root: Node, walk: Walk, spoken: bool) -> Reading:
     transactions = []
     session_type = session_id = poll = cir = -1
     has_id = False
-    for child in next((part for part in root if split(part.tag)[1] == "Session"), ()):
-        name = split(child.tag)[1]
+    for child in next((part for part in root if local(part.tag) == "Session"), ()):
+        name = local(child.tag)
         if name == "Transaction":
             transaction, flag = _transaction(child, walk, spoken)
             transactions.append(transaction)
             poll = flag if flag is not None else poll
         elif name == "SessionDescriptor":
             for part in child:
-                name = split(part.tag)[1]
+                name = local(part.tag)
                 if name == "SessionType":
                     session_type = walk.place(part)
                 elif name == "SessionID":
@@ -113,14 +122,14 @@ def _transaction(node: Node, walk: Walk, spoken: bool) -> tuple[Reading, int | N
     content: Node = ()
     walk.blocks = []
     for child in node:
-        name = split(child.tag)[1]
+        name = local(child.tag)
         if name == "TransactionContent":
             content = child
         elif name == "ExtBlock":
             walk.block(child)
         elif name == "TransactionDescriptor":
             for part in child:
-                name = split(part.tag)[1]
+                name = local(part.tag)
                 if name == "TransactionMode":
                     mode = walk.place(part)
                 elif name == "TransactionID":
@@ -164,7 +173,7 @@ def _primitive(content: Node, walk: Walk, spoken: bool) -> tuple[Reading, str]:
     """The reading of the first primitive that is known, and its name as sent."""
     unknown = ""
     for child in content:
-        name = split(child.tag)[1]
+        name = local(child.tag)
         cls = primitive_named(name)
         if not spoken:
             unknown = unknown or name

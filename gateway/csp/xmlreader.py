@@ -21,6 +21,7 @@ from gateway.csp.catalogue import ALIASES
 from gateway.csp.schema import Field, Kind, Structure, Version, describe
 from gateway.csp.searching import SearchPairList, SearchRequest
 from gateway.csp.values import READERS
+from gateway.errors import TooLarge
 
 Node = Any  # an lxml element; the stubs know less of it than we use
 Texts = Sequence[str]
@@ -39,6 +40,7 @@ PARSER = etree.XMLParser(
 """The only parser there is: nothing is fetched, nothing is expanded."""
 
 _PAIR = "SearchPair"
+_MAX_CONDITION_PARTS = 300
 _EXT_BLOCK = "ExtBlock"
 
 
@@ -100,11 +102,16 @@ def split(tag: str) -> tuple[str, str]:
     return "", tag
 
 
+def local(tag: str) -> str:
+    """The local name of a tag."""
+    return tag[tag.rfind("}") + 1 :]
+
+
 def structure(cls: type[Structure], node: Node, walk: Walk) -> Reading:
     """The reading of one element as ``cls``.
 
     Collects ExtBlock elements by the way: Symbian puts them into the primitive. The
-    reading raises `Fault`.
+    reading raises `Fault`. Raises TooLarge for too many search conditions.
     """
     described = describe(cls)
     if cls is SearchRequest:
@@ -112,17 +119,20 @@ def structure(cls: type[Structure], node: Node, walk: Walk) -> Reading:
     tokens: dict[int, int] = {}
     singles: dict[int, Reading] = {}
     several: dict[int, list[Reading]] = {}
+    lists: dict[int, list[int]] = {}
+    by_name = described.by_name.get
     for child in node:
-        name = split(child.tag)[1]
-        field = described.by_name.get(name) or described.by_name.get(
-            ALIASES.get(name, "")
-        )
+        name = local(child.tag)
+        field = by_name(name) or by_name(ALIASES.get(name, ""))
         if field is None:
             if name == _EXT_BLOCK:
                 walk.block(child)
             continue
-        if field.kind is Kind.TEXT and not (field.repeated or field.element.verbatim):
-            tokens[field.index] = walk.place(child)
+        if field.kind is Kind.TEXT and not field.verbatim:
+            if field.repeated:
+                lists.setdefault(field.index, []).append(walk.place(child))
+            else:
+                tokens[field.index] = walk.place(child)
         elif field.repeated:
             several.setdefault(field.index, []).append(_field(field, child, walk))
         else:
@@ -131,7 +141,7 @@ def structure(cls: type[Structure], node: Node, walk: Walk) -> Reading:
     if own is not None and own.index not in tokens:
         singles[own.index] = _own_text(walk.place(node))
     if not described.fields or described.fields[0].element.name:
-        return _assemble(cls, walk.version, tokens, singles, several)
+        return _assemble(cls, walk.version, tokens, lists, singles, several)
     content = walk.foreign(node)
     return lambda texts: described.build([content])
 
@@ -140,13 +150,14 @@ def _assemble(
     cls: type[Structure],
     version: Version,
     tokens: dict[int, int],
+    lists: dict[int, list[int]],
     singles: dict[int, Reading],
     several: dict[int, list[Reading]],
 ) -> Reading:
     """The reading of a structure from what its fields are read from.
 
-    ``tokens`` (places of texts without blanks around them) are nearly all; a call for
-    each would cost more than the rest.
+    ``tokens`` and ``lists`` (places of texts without blanks around them) are nearly
+    all; a call for each would cost more than the rest.
     """
     described = describe(cls)
     thaw = described.thawed
@@ -154,19 +165,25 @@ def _assemble(
     checked = []
     for field in described.demanded(version):
         lacking = f"{cls.NAME} without {field.element.name}"
-        if not any(field.index in met for met in (tokens, singles, several)):
+        index = field.index
+        if not (
+            index in tokens or index in singles or index in several or index in lists
+        ):
             return _refuse(400, lacking)
         # An empty number, boolean or time counts as left out.
         if field.kind in READERS and not field.repeated:
-            checked.append((field.index, lacking))
+            checked.append((index, lacking))
     plain = tuple(tokens.items())
     one = tuple(singles.items())
+    words = tuple((index, tuple(places)) for index, places in lists.items())
     many = tuple((index, tuple(readings)) for index, readings in several.items())
 
     def read(texts: Texts) -> Any:
         values = defaults[:]
         for index, place in plain:
             values[index] = texts[place].strip()
+        for index, places in words:
+            values[index] = tuple([texts[place].strip() for place in places])
         for index, reading in one:
             values[index] = reading(texts)
         for index, readings in many:
@@ -194,9 +211,7 @@ def _field(field: Field, node: Node, walk: Walk) -> Reading:
     place = walk.place(node)
     if field.kind is not Kind.TEXT:
         return _typed(field, place)
-    if field.element.verbatim:
-        return lambda texts: texts[place]
-    return lambda texts: texts[place].strip()
+    return lambda texts: texts[place]
 
 
 def _typed(field: Field, place: int) -> Reading:
@@ -236,7 +251,7 @@ def _unpack_all(node: Node) -> None:
     within SearchPair; up to 1.2 an element holds one condition.
     """
     for packed in node:
-        if split(packed.tag)[1] == SearchPairList.NAME:
+        if local(packed.tag) == SearchPairList.NAME:
             _unpack(packed)
 
 
@@ -244,7 +259,9 @@ def _unpack(packed: Node) -> None:
     """Put all conditions but the first into elements of their own, in order."""
     parts: list[Node] = []
     for child in packed:
-        parts.extend(child if split(child.tag)[1] == _PAIR else (child,))
+        parts.extend(child if local(child.tag) == _PAIR else (child,))
+    if len(parts) > _MAX_CONDITION_PARTS:
+        raise TooLarge("too many search conditions")
     met: set[str] = set()
     condition = packed
     packed[:] = []

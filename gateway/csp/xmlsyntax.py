@@ -30,12 +30,15 @@ MAX_DEPTH = 32
 MAX_ELEMENTS = 20_000
 
 # What follows the external identifier must be the end: no declarations of its own.
-_DOCTYPE = re.compile(rb"<!DOCTYPE(?:[^\[>\"']|\"[^\"]*\"|'[^']*')*(.?)", re.DOTALL)
+_DOCTYPE = re.compile(
+    rb"<!DOCTYPE(?:[^\[<>\"']++|\"[^\"]*+\"|'[^']*+')*+(.?)", re.DOTALL
+)
 _TOO_DEEP = etree.XPath("boolean(" + "/*" * (MAX_DEPTH + 1) + ")")
 
 # The reading of plain documents, by markup. The oldest goes when there are too many.
 _MAX_MARKUP = 8_192
 _MAX_READINGS = 512
+_MAX_REFERENCES = 200
 _READINGS: dict[str, Reading] = {}
 _DECLARATION = re.compile(r'<\?xml version="1\.0"(?: encoding="[Uu][Tt][Ff]-8")? ?\?>')
 _BLANKS = " \t\r\n"
@@ -99,6 +102,8 @@ def _read_plain(document: bytes) -> Message | None:
             return None
     texts = parts[1::2]
     if "&" in text:
+        if text.count("&") > _MAX_REFERENCES:
+            return None  # the parser is faster
         try:
             texts = [_resolve(part) if "&" in part else part for part in texts]
         except ValueError:
@@ -163,7 +168,7 @@ def _parse(document: bytes) -> Node:
         if starts > MAX_ELEMENTS:
             raise TooLarge("too many elements")
     typed = b"<!DOCTYPE" in document
-    if typed and any(end != b">" for end in _DOCTYPE.findall(document)):
+    if typed and any(end[1] != b">" for end in _DOCTYPE.finditer(document)):
         raise Malformed("the document type has declarations of its own")
     try:
         root = etree.fromstring(document, PARSER)

@@ -52,7 +52,7 @@ def _values(field: Field, version: Version) -> st.SearchStrategy[Any]:
         return st.booleans()
     if field.kind is Kind.DATETIME:
         return TIMES
-    return TEXTS if field.element.verbatim else TOKENS
+    return TEXTS if field.verbatim else TOKENS
 
 
 def _field(field: Field, version: Version) -> st.SearchStrategy[Any]:

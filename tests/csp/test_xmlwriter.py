@@ -26,6 +26,7 @@ from gateway.csp.messaging import (
     NewMessage,
 )
 from gateway.csp.presence import (
+    CancelAuthRequest,
     GetPresenceRequest,
     OnlineStatus,
     PresenceSubList,
@@ -97,7 +98,7 @@ def test_order_of_the_version() -> None:
         (wrap(LoginRequest(user_id="a", client_id=ClientID(), session_cookie="c")), ""),
         (wrap(ServiceRequest(all_functions_request=True)), "functions"),
         (wrap(PRIMITIVES["GetMap-Request"](), V1_2), "no GetMapRequest in CSP 1.2"),
-        (wrap(PRIMITIVES["CancelAuth-Request"](user_id="a"), V1_3), "in CSP 1.3"),
+        (wrap(CancelAuthRequest(user_id="a"), V1_3), "in CSP 1.3"),
         (wrap(Faulty(name="x", code=400, description="")), "Faulty"),
         (Message(version=V1_2, session_id=None, transactions=()), "without a trans"),
         (wrap(ExtendedRequest(content="<a>")), "foreign"),
