@@ -14,12 +14,12 @@ from collections.abc import Callable
 from twisted.internet import defer
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from gateway.errors import Unreachable
+from gateway.errors import Malformed, Unreachable
 from gateway.identity import request_uri
 from gateway.log import Logger
 from gateway.services.registration import Registrations
-from gateway.services.ua import UserAgent
-from gateway.sip.message import Response
+from gateway.services.ua import Account, UserAgent
+from gateway.sip.message import NameAddr, Request, Response
 from gateway.store import Store, StoredMessage
 from gateway.translation import status
 from gateway.translation.messaging import Content, Outgoing, moment, to_sip
@@ -28,6 +28,8 @@ Line = tuple[str, str]
 """Sender and recipient: what order is kept on."""
 BACK_OFF = (2.0, 5.0, 10.0, 20.0, 30.0)
 IN_FLIGHT = 64
+REDIRECTS = 3
+_MOVED = frozenset({301, 302})
 _PAGE = 100
 _PASSING = frozenset({408, 430, 491, 500, 502, 503, 504})
 """Answers after which the same message may be taken another time."""
@@ -97,6 +99,8 @@ class Outbox:
         if idle:
             d = defer.ensureDeferred(self._drain(line, queue, work))
             d.addErrback(lambda f: self._log.failure("an outbox line stopped", f))
+        elif work is not None:
+            work.addErrback(lambda failure: failure.trap(Unreachable) and None)
 
     async def _drain(
         self,
@@ -112,7 +116,13 @@ class Outbox:
             except Unreachable as error:
                 self._log.warn("the outbox waits: {cause}", cause=str(error))
                 done = False
-            work = None
+            except Exception:
+                # A defect of ours must not stop what waits behind this message.
+                self._log.failure("a message cannot be sent", message_id=queue[0])
+                done = await self._give_up(queue[0])
+            if work is not None:  # whatever it still brings is of no use now
+                work.addErrback(lambda failure: failure.trap(Unreachable) and None)
+                work = None
             if done:
                 queue.popleft()
                 tries = 0
@@ -135,7 +145,7 @@ class Outbox:
             return True
         try:
             if work is None:
-                work = self._slots.run(lambda: _started(self.attempt(message)))
+                work = self._slots.run(self.attempt, message)
             response = await work
         except Unreachable as error:
             self._log.info("not sent yet: {cause}", cause=str(error))
@@ -151,30 +161,60 @@ class Outbox:
             self._failed(message, code)
         return True
 
+    async def _give_up(self, message_id: str) -> bool:
+        """End a message that we cannot send; False when even that is impossible now."""
+        try:
+            message = await self._store.message(message_id)
+            ended = await self._store.finish_message(message_id, "failed", "defect")
+        except Unreachable:
+            return False
+        if ended and message is not None:
+            self._failed(message, 500)
+        return True
+
     def _failed(self, message: StoredMessage, code: int) -> None:
         if self.on_failed is not None:
             self.on_failed(message, code)
 
-    async def attempt(self, message: StoredMessage) -> Response:
+    def attempt(self, message: StoredMessage) -> defer.Deferred[Response]:
         """Send one MESSAGE; its ids are kept with it, whenever it is sent.
 
-        Raises Unreachable when the core gives no answer.
+        Redirections are followed, through the core (RFC 3261 8.1.3.4). Fails with
+        Unreachable when the core gives no answer.
         """
+        if self._stopped:
+            return defer.fail(Unreachable("the service stops"))
+        account = self._registrations.known(message.sender)
+        if account is not None:
+            d = self._ua.request(_request(message), account)
+            return d.addCallback(self._answered, message, account)
+        return defer.Deferred.fromCoroutine(self._attempt(message))
+
+    async def _attempt(self, message: StoredMessage) -> Response:
         account = await self._registrations.account(message.sender)
-        headers = message.headers
-        validity = headers.get("validity")
-        request = to_sip(
-            Outgoing(
-                sender=message.sender,
-                recipient=request_uri(message.recipient),
-                content=Content(message.content_type, message.content),
-                call_id=headers["call_id"],
-                tag=headers["tag"],
-                validity=None if validity is None else int(validity),
-                sent_at=moment(message.sent_at) if "dated" in headers else None,
-            )
-        )
-        return await self._ua.request(request, account)
+        response = await self._ua.request(_request(message), account)
+        return await self._redirected(response, message, account)
+
+    def _answered(
+        self, response: Response, message: StoredMessage, account: Account
+    ) -> Response | defer.Deferred[Response]:
+        if response.status not in _MOVED:
+            return response
+        work = self._redirected(response, message, account)
+        return defer.Deferred.fromCoroutine(work)
+
+    async def _redirected(
+        self, response: Response, message: StoredMessage, account: Account
+    ) -> Response:
+        tried = {message.recipient}
+        while len(tried) <= REDIRECTS and (target := _target(response)) is not None:
+            if target in tried:
+                break
+            tried.add(target)
+            request = _request(message)
+            request.uri = target
+            response = await self._ua.request(request, account)
+        return response
 
     # -- time --------------------------------------------------------------------
 
@@ -198,5 +238,34 @@ class Outbox:
             over.callback(None)
 
 
-def _started(work: object) -> defer.Deferred[Response]:
-    return defer.ensureDeferred(work)  # type: ignore[arg-type]
+def _target(response: Response) -> str | None:
+    """Give where a 301 or 302 points to, None for any other answer."""
+    if response.status not in _MOVED:
+        return None
+    try:
+        contacts = [
+            NameAddr.parse(value).uri for value in response.headers.values("Contact")
+        ]
+    except Malformed:
+        return None
+    for uri in contacts:
+        if uri.scheme in ("sip", "sips") and uri.user is not None:
+            port = "" if uri.port is None else f":{uri.port}"
+            return f"{uri.scheme}:{uri.user}@{uri.host}{port}"
+    return None
+
+
+def _request(message: StoredMessage) -> Request:
+    headers = message.headers
+    validity = headers.get("validity")
+    return to_sip(
+        Outgoing(
+            sender=message.sender,
+            recipient=request_uri(message.recipient),
+            content=Content(message.content_type, message.content),
+            call_id=headers["call_id"],
+            tag=headers["tag"],
+            validity=None if validity is None else int(validity),
+            sent_at=moment(message.sent_at) if "dated" in headers else None,
+        )
+    )

@@ -73,7 +73,7 @@ class Proxy:
                 self._ua.respond(transaction, _without_via(response))
 
         try:
-            response = await self._ua.send(copy, hop, progress=back)
+            response = await self._ua.deliver(copy, hop, progress=back)
         except Unreachable as error:
             self._log.info("next hop gave no answer: {cause}", cause=str(error))
             self._ua.answer(transaction, request, 408)

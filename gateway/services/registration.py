@@ -35,6 +35,7 @@ class Binding:
 
     account: Account
     record: Registration | None = None
+    read: bool = False
     wanted: bool = True
     busy: bool = False
     registered: bool = False
@@ -78,17 +79,23 @@ class Registrations:
     def __len__(self) -> int:
         return sum(1 for binding in self._bindings.values() if binding.registered)
 
+    def known(self, aor: str) -> Account | None:
+        """Give the account of a user with an open session, if it was read already."""
+        binding = self._bindings.get(aor)
+        return binding.account if binding is not None and binding.read else None
+
     async def account(self, aor: str) -> Account:
         """Give the credentials and the route of a user, registered or not."""
+        known = self.known(aor)
+        if known is not None:
+            return known
         binding = self._bindings.get(aor)
-        if binding is not None and binding.account.user:
-            return binding.account
         subscriber = await self._store.subscriber(aor)
         if subscriber is None:
             return Account(aor)
         account = Account(aor, subscriber.sip_user, subscriber.sip_password)
         if binding is not None:
-            binding.account = account
+            binding.account, binding.read = account, True
         return account
 
     # -- sessions come and go ----------------------------------------------------

@@ -8,6 +8,7 @@ flight, so that order is kept.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -22,9 +23,9 @@ from gateway.csp.session import Session
 from gateway.errors import Malformed, Refused, Unreachable
 from gateway.identity import Domains
 from gateway.log import Logger
-from gateway.services.deadlines import Deadlines
-from gateway.services.outbox import Outbox
-from gateway.sip.message import Response
+from gateway.services.deadlines import LATE, Deadlines
+from gateway.services.outbox import Line, Outbox
+from gateway.services.ua import NoAnswer
 from gateway.store import StoredMessage
 from gateway.translation import status
 from gateway.translation.messaging import (
@@ -60,7 +61,8 @@ class Sending:
         self._token = token
         self._call_id = call_id
         self._deadlines = Deadlines(clock, config.gateway.hold)
-        self._tails: dict[tuple[str, str], tuple[int, defer.Deferred[None]]] = {}
+        self._tails: dict[Line, defer.Deferred[None]] = {}
+        self._lengths: Counter[Line] = Counter()
 
     # -- SendMessage -------------------------------------------------------------
 
@@ -151,8 +153,18 @@ class Sending:
     ) -> list[int]:
         if len(drafts) == 1:
             return [await self._one(drafts[0], session, several)]
-        work = [defer.ensureDeferred(self._one(d, session, several)) for d in drafts]
+        work = [defer.ensureDeferred(self._code(d, session)) for d in drafts]
         return await defer.gatherResults(work, consumeErrors=True)
+
+    async def _code(self, draft: StoredMessage, session: Session) -> int:
+        """Send to one of several: what one is refused with is no matter of the rest."""
+        try:
+            return await self._one(draft, session, several=True)
+        except Refused as refusal:
+            return refusal.code
+        except Unreachable as error:
+            self._log.warn("a message was not kept: {cause}", cause=str(error))
+            return 503
 
     def _age(self, validity: int | None) -> int:
         """Give the seconds for which delivery is tried (seed 004 12.2.2.3's rule)."""
@@ -166,40 +178,36 @@ class Sending:
     async def _one(self, draft: StoredMessage, session: Session, several: bool) -> int:
         """Send to one recipient and give the CSP code; see the module."""
         line = (draft.sender, draft.recipient)
-        since = self._clock.seconds()
+        since = self._deadlines.begin()
         if line in self._outbox:
             return await self._outbox.take(draft)
-        length, previous = self._tails.get(line, (0, None))
-        if length >= WAITING:
+        if self._lengths[line] >= WAITING:
             raise Refused(503, "Too many messages under way", try_again=10)
-        mine: defer.Deferred[None] = defer.Deferred()
-        self._tails[line] = (length + 1, mine)
+        previous = self._tails.get(line)
+        mine = self._tails[line] = defer.Deferred()
+        self._lengths[line] += 1
         try:
-            late = previous is not None and await self._deadlines.reached(
-                previous, since
-            )
-            if late or line in self._outbox:
-                return await self._outbox.take(draft)
-            work = defer.ensureDeferred(self._outbox.attempt(draft))
-            if await self._deadlines.reached(work, since):
+            if previous is not None:
+                late = await self._deadlines.first(previous, since) is LATE
+                if late or line in self._outbox:
+                    return await self._outbox.take(draft)
+            work = self._outbox.attempt(draft)
+            response = await self._deadlines.first(work, since)
+            if response is LATE:
                 return await self._outbox.take(draft, work)
-            return await self._answered(work, session, several)
-        finally:
-            if self._tails[line][1] is mine:
-                del self._tails[line]
-            mine.callback(None)
-
-    async def _answered(
-        self, work: defer.Deferred[Response], session: Session, several: bool
-    ) -> int:
-        try:
-            response = await work
+            return status.to_csp(
+                response.status, "MESSAGE", session.version, several=several
+            )
         except Unreachable as error:
             self._log.warn("a message was not sent: {cause}", cause=str(error))
-            return 503
-        return status.to_csp(
-            response.status, "MESSAGE", session.version, several=several
-        )
+            return 504 if isinstance(error, NoAnswer) else 503
+        finally:
+            self._lengths[line] -= 1
+            if self._tails.get(line) is mine:
+                del self._tails[line]
+            if not self._lengths[line]:
+                del self._lengths[line]
+            mine.callback(None)
 
     def stop(self) -> None:
         """Hold what is in flight now, so that it is committed and answered."""

@@ -7,8 +7,9 @@ elsewhere: ``take`` is called with each one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from twisted.internet import defer
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -37,12 +38,28 @@ LOOPBACK_LIMIT = 32_000
 """The same where the path MTU is known to be 65536."""
 SURELY_SMALL = 400
 """Bytes of a body with which no request of ours comes near the limit."""
+DATAGRAM_MOST = 65_000
+"""Bytes that no datagram can carry."""
 _VIA = 120
+_NOWHERE = Hop("udp", "", 0)
 _CHALLENGES = {401: "WWW-Authenticate", 407: "Proxy-Authenticate"}
 _ANSWERS = {401: "Authorization", 407: "Proxy-Authorization"}
 
+
+class NoAnswer(Unreachable):
+    """The hop took the request and gave no final answer in time (Timer F)."""
+
+
 Progress = Callable[[Response], None]
 Take = Callable[[ServerTransaction, Request, Hop], None]
+
+
+@dataclass(slots=True)
+class _Known:
+    """A challenge that was met, and how often its nonce was used since."""
+
+    challenge: digest.Challenge
+    count: int = 0
 
 
 @dataclass(slots=True)
@@ -54,39 +71,85 @@ class Account:
     password: str = field(default="", repr=False)
     route: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
-    _known: dict[int, digest.Challenge] = field(default_factory=dict, repr=False)
-    _count: int = 0
+    _known: dict[int, _Known] = field(default_factory=dict, repr=False)
 
-    def authorize(self, request: Request, cnonce: str) -> None:
-        """Add the answers to the challenges met before, with the next nonce count."""
-        for status, challenge in self._known.items():
-            self._count += 1
+    def authorize(self, request: Request, cnonce: Callable[[], str]) -> dict[int, str]:
+        """Add the answers to the challenges met before; the nonces answered.
+
+        Each nonce has a count of its own, or a strict server takes it for a replay.
+        """
+        answered: dict[int, str] = {}
+        for status, known in self._known.items():
+            known.count += 1
+            answered[status] = known.challenge.nonce
             request.headers.set(
                 _ANSWERS[status],
                 digest.authorization(
-                    challenge,
+                    known.challenge,
                     method=request.method,
                     uri=request.uri,
                     username=self.user,
                     password=self.password,
                     body=request.body,
-                    cnonce=cnonce,
-                    nc=self._count,
+                    cnonce=cnonce(),
+                    nc=known.count,
                 ),
             )
+        return answered
 
-    def challenged(self, response: Response) -> bool:
-        """Learn the challenge of a 401 or 407; False when it cannot be answered."""
+    def challenged(self, response: Response, answered: dict[int, str]) -> bool:
+        """Learn the challenge of a 401 or 407; False when it cannot be answered.
+
+        ``answered`` holds the nonces that the refused request carried. Of two requests
+        on their way at once both may be given the same nonce, which is no refusal.
+        """
         offered = response.headers.values(_CHALLENGES[response.status])
         challenge = digest.choose(offered)
         if challenge is None or not self.user:
             return False
-        known = self._known.get(response.status)
-        if known is not None and known.nonce == challenge.nonce:
+        if answered.get(response.status) == challenge.nonce:
             return False  # the very nonce that was just answered: refused
-        self._known[response.status] = challenge
-        self._count = 0
+        known = self._known.get(response.status)
+        if known is None or known.challenge.nonce != challenge.nonce:
+            self._known[response.status] = _Known(challenge)
         return True
+
+    def newest(self, status: int) -> digest.Challenge:
+        """Give the challenge that was learnt last from a 401 or a 407."""
+        return self._known[status].challenge
+
+    def forget(self) -> None:
+        """Drop the challenges met: the credentials are others now."""
+        self._known.clear()
+
+
+@dataclass(slots=True)
+class _Asking:
+    """A request to the core on its way from one address to the next."""
+
+    request: Request
+    account: Account
+    hops: Iterator[Hop]
+    hop: Hop = _NOWHERE
+    challenges: int = 4  # of two challengers, each with a stale nonce before
+    answered: dict[int, str] = field(default_factory=dict)
+    learnt: dict[int, str] = field(default_factory=dict)
+
+    def may_answer(self, response: Response) -> bool:
+        """Learn a challenge; tell whether it is worth an answer.
+
+        It is not when the secret is wrong: a nonce made for this very request was
+        answered, and the new challenge does not say that it was too old.
+        """
+        status = response.status
+        if not self.challenges or not self.account.challenged(response, self.answered):
+            return False
+        self.challenges -= 1
+        before = self.learnt.get(status)
+        refused = before is not None and before == self.answered.get(status)
+        challenge = self.account.newest(status)
+        self.learnt[status] = challenge.nonce
+        return challenge.stale or not refused
 
 
 @implementer(IUserAgent)
@@ -115,6 +178,7 @@ class UserAgent:
         self._progress: dict[ClientTransaction, Progress] = {}
         self._timer: IDelayedCall | None = None
         self._running = False
+        self._stopped = False
         self.take: Take = self._refuse
 
     # -- links -------------------------------------------------------------------
@@ -167,16 +231,15 @@ class UserAgent:
     def send(
         self, request: Request, hop: Hop, progress: Progress | None = None
     ) -> defer.Deferred[Response]:
-        """Send one request to one hop.
+        """Send one request to one hop, over that very transport.
 
         Fires with the final response, or fails with Unreachable after Timer F
         (RFC 3261 17.1.2.2), a transport failure, or at the limit of transactions.
         """
-        if hop.transport == "udp" and len(request.body) > SURELY_SMALL:
-            limit = LOOPBACK_LIMIT if hop.host.startswith("127.") else DATAGRAM_LIMIT
-            if "tcp" in self._links and len(request.encode()) + _VIA > limit:
-                hop = hop._replace(transport="tcp")
         d: defer.Deferred[Response] = defer.Deferred()
+        if self._stopped:
+            d.errback(Unreachable("the service stops"))
+            return d
         try:
             transaction = self._layer.request(request, hop, self._clock.seconds())
         except Unreachable as error:
@@ -188,46 +251,96 @@ class UserAgent:
         self._run()
         return d
 
-    async def request(self, request: Request, account: Account) -> Response:
-        """Send a request to the core for a user; give the final response.
+    def deliver(
+        self, request: Request, hop: Hop, progress: Progress | None = None
+    ) -> defer.Deferred[Response]:
+        """Send one request to one hop, over TCP where it is long for a datagram.
 
-        Challenges are answered, failed core addresses passed over. Raises Unreachable
-        when no address of the core answers.
+        A hop that takes no TCP gets the datagram after all (RFC 3261 18.1.1); what no
+        datagram can carry is then answered 513 here. Fails as ``send`` does.
         """
-        for route in account.route:
-            request.headers.add("Route", route)
-        reason = Unreachable("no address of the core is configured")
-        for hop in self._candidates():
-            try:
-                response = await self._authorized(request, hop, account)
-            except Unreachable as error:
-                self._fail(hop, self._memory)
-                reason = error
-                continue
-            if response.status == 503:
-                self._fail(hop, _retry_after(response, self._memory))
-                reason = Unreachable("the core answers 503")
-                reason.__context__ = None
-                if len(self.cores) > 1:
-                    continue
-            elif hop in self._failed:
-                del self._failed[hop]
-                self._log.info("core {hop} answers again", hop=_shown(hop))
-            return response
-        raise reason
+        if hop.transport != "udp" or len(request.body) <= SURELY_SMALL:
+            return self.send(request, hop, progress)
+        limit = LOOPBACK_LIMIT if hop.host.startswith("127.") else DATAGRAM_LIMIT
+        size = len(request.encode()) + _VIA
+        if size <= limit or "tcp" not in self._links:
+            return self._datagram(request, hop, size, progress)
 
-    async def _authorized(
-        self, request: Request, hop: Hop, account: Account
-    ) -> Response:
-        for _ in range(3):  # as given, with an answer, with an answer to a new nonce
-            account.authorize(request, self._token())
-            response = await self.send(request, hop)
-            if response.status not in _CHALLENGES or not account.challenged(response):
-                return response
-            _next_cseq(request)
+        def unreached(failure: Any) -> Any:
+            failure.trap(Unreachable)
+            if failure.check(NoAnswer):
+                return failure
+            return self._datagram(request, hop, size, progress)
+
+        d = self.send(request, hop._replace(transport="tcp"), progress)
+        return d.addErrback(unreached)
+
+    def _datagram(
+        self, request: Request, hop: Hop, size: int, progress: Progress | None
+    ) -> defer.Deferred[Response]:
+        if size > DATAGRAM_MOST:
+            return defer.succeed(request.response(513, tag=self._token()))
+        return self.send(request, hop, progress)
+
+    def request(self, request: Request, account: Account) -> defer.Deferred[Response]:
+        """Send a request to the core for a user; fires with the final response.
+
+        Challenges are answered, failed core addresses passed over. Fails with
+        Unreachable when no address of the core answers.
+        """
+        if account.route:
+            request.headers.set_all("Route", account.route)
+        asking = _Asking(request, account, iter(self._candidates()))
+        return self._next_hop(asking, Unreachable("no address of the core is known"))
+
+    def _next_hop(
+        self, asking: _Asking, reason: Unreachable
+    ) -> defer.Deferred[Response]:
+        hop = next(asking.hops, None)
+        if hop is None:
+            return defer.fail(reason)
+        asking.hop = hop
+        return self._ask(asking)
+
+    def _ask(self, asking: _Asking) -> defer.Deferred[Response]:
+        """Send the request to its hop with every answer to a challenge known."""
+        asking.answered = asking.account.authorize(asking.request, self._token)
+        d = self.deliver(asking.request, asking.hop)
+        return d.addCallbacks(
+            self._answered, self._unanswered, (asking,), {}, (asking,)
+        )
+
+    def _answered(
+        self, response: Response, asking: _Asking
+    ) -> Response | defer.Deferred[Response]:
+        """Pass a response on, but answer a challenge and leave an overloaded hop."""
+        status = response.status
+        if status in _CHALLENGES:
+            if asking.may_answer(response):
+                _next_cseq(asking.request)
+                return self._ask(asking)
+        elif status == 503:
+            self._fail(asking.hop, _retry_after(response, self._memory))
+            following = self._next_hop(asking, Unreachable("the core answers 503"))
+            return following.addErrback(lambda _: response)
+        if self._failed and status != 503:
+            self._recovered(asking.hop)
         return response
 
-    def _candidates(self) -> list[Hop]:
+    def _unanswered(self, failure: Any, asking: _Asking) -> defer.Deferred[Response]:
+        failure.trap(Unreachable)
+        if self._stopped:
+            return defer.fail(failure)
+        self._fail(asking.hop, self._memory)
+        return self._next_hop(asking, failure.value)
+
+    def _recovered(self, hop: Hop) -> None:
+        if self._failed.pop(hop, None) is not None:
+            self._log.info("core {hop} answers again", hop=_shown(hop))
+
+    def _candidates(self) -> Sequence[Hop]:
+        if not self._failed:
+            return self.cores
         now = self._clock.seconds()
         good = [hop for hop in self.cores if self._failed.get(hop, 0.0) <= now]
         # With none left the one whose time is up first is tried all the same.
@@ -305,7 +418,7 @@ class UserAgent:
                 return  # no ACK for an answer of ours: nobody waits for that
             d = self._done(event.transaction)
             if d is not None:
-                d.errback(Unreachable("no answer in time"))
+                d.errback(NoAnswer("no answer in time"))
         elif isinstance(event, TransportFailed):
             d = self._done(event.transaction)
             if d is not None:
@@ -322,7 +435,7 @@ class UserAgent:
 
     def _schedule(self) -> None:
         due = self._layer.next_timer()
-        if due is None:
+        if due is None or self._stopped:
             return
         if self._timer is not None:
             if self._timer.getTime() <= due:
@@ -337,11 +450,13 @@ class UserAgent:
         self._run()
 
     def stop(self) -> None:
-        """Cancel the timer and fail what still waits."""
+        """Cancel the timer and fail what still waits; nothing is sent from now on."""
+        self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         waiting, self._waiting = self._waiting, {}
+        self._progress.clear()
         for d in waiting.values():
             d.errback(Unreachable("the service stops"))
 
