@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from twisted.internet import defer
 from twisted.internet.interfaces import IReactorTime
@@ -34,7 +34,7 @@ from gateway.csp.messaging import (
 from gateway.csp.negotiation import ENVELOPE
 from gateway.csp.schema import Primitive, Version
 from gateway.csp.session import Offer, Session
-from gateway.errors import Malformed, Refused
+from gateway.errors import Malformed, Refused, Unreachable
 from gateway.identity import Domains
 from gateway.log import Logger
 from gateway.services.sessions import Sessions
@@ -46,6 +46,7 @@ from gateway.translation.messaging import (
     data_for,
     from_sip,
     info_for,
+    is_content_type,
     media_type,
     microseconds,
     moment,
@@ -56,6 +57,9 @@ LISTED = 100
 """MessageInfo entries that one GetMessageList-Response holds at most."""
 _INFO_SIZE = 700
 _PAGE = 100
+_TYPES = 64
+_BEGINNING = (-(2**62), "")
+_NO_ROOM = Limits(max_messages=0, max_bytes=0)
 
 
 class Outcome(NamedTuple):
@@ -67,9 +71,11 @@ class Outcome(NamedTuple):
 
 @dataclass(slots=True)
 class _Flush:
-    """What arrives for a session while its stored messages are being read."""
+    """What happens for a session while its stored messages are being read."""
 
-    later: list[StoredMessage]
+    later: list[StoredMessage] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
+    """Ids that were settled: a page read before that may still name them."""
 
 
 class Delivery:
@@ -110,10 +116,11 @@ class Delivery:
         if len(request.body) > self._offline.max_size:
             return Outcome(513)
         targets = self._targets(aor)
+        limits, refusal = self._limits(bool(targets)), Outcome(480)
         if targets and not any(accepted(incoming.content, s.agreed) for s in targets):
-            return Outcome(415, (("Accept", _accept(targets)),))
-        if not targets and (incoming.validity == 0 or not self._offline.max_messages):
-            return Outcome(480)
+            limits, refusal = _NO_ROOM, Outcome(415, (("Accept", _accept(targets)),))
+        elif not targets and incoming.validity == 0:
+            limits = _NO_ROOM
         now = self._clock.seconds()
         at = int(now * 1e6)
         message = StoredMessage(
@@ -130,11 +137,12 @@ class Delivery:
             headers=_kept(request, incoming.validity),
             answer=200 if targets else 202,
         )
-        added = await self._store.add_message(message, self._limits(bool(targets)))
+        # Asked even when it is to be refused: a repeat gets the answer of the first.
+        added = await self._store.add_message(message, limits)
         if isinstance(added, Duplicate):
             return Outcome(added.answer)
         if isinstance(added, Full):
-            return Outcome(480)
+            return refusal
         self._offer_all(message)
         return Outcome(message.answer)
 
@@ -209,7 +217,10 @@ class Delivery:
         return info, data
 
     def _opened(self, session: Session) -> None:
-        self._flush(session)
+        if session in self._targets(session.aor):
+            self._flush(session)
+        else:
+            session.behind = _BEGINNING  # until its priority is the highest
 
     def _closed(self, session: Session, code: int) -> None:
         """Give what the ended session leaves to those that come next in priority."""
@@ -221,12 +232,19 @@ class Delivery:
     def _flush(self, session: Session) -> None:
         if session.id in self._flushing:
             return
-        self._flushing[session.id] = _Flush([])
+        self._flushing[session.id] = _Flush()
         d = defer.ensureDeferred(self._read(session))
-        d.addErrback(lambda f: self._log.failure("stored messages were not offered", f))
+        d.addErrback(self._unread)
+
+    def _unread(self, failure: Any) -> None:
+        if failure.check(Unreachable):
+            self._log.warn("stored messages wait: {cause}", cause=str(failure.value))
+        else:
+            self._log.failure("stored messages were not offered", failure)
 
     async def _read(self, session: Session) -> None:
         """Offer what is stored, then what came meanwhile: in order, each once."""
+        flush = self._flushing[session.id]
         after, session.behind = session.behind, None
         known = {offer.key for offer in session.offers()}
         try:
@@ -234,14 +252,17 @@ class Delivery:
                 page := await self._store.messages(session.aor, after, _PAGE)
             ):
                 for message in page:
-                    if message.id not in known:
+                    if message.id not in known and message.id not in flush.gone:
                         known.add(message.id)
                         self._queue_up(session, message)
                 after = (page[-1].accepted_at, page[-1].id)
+        except Unreachable:
+            session.behind = after or _BEGINNING  # read on when the handset polls
+            raise
         finally:
-            flush = self._flushing.pop(session.id, None)
-            for message in flush.later if flush is not None else ():
-                if message.id not in known:
+            self._flushing.pop(session.id, None)
+            for message in flush.later:
+                if message.id not in known and message.id not in flush.gone:
                     self._queue_up(session, message)
 
     async def refill(self, session: Session) -> None:
@@ -249,7 +270,9 @@ class Delivery:
         room = session.queue_limit - session.open_offers
         if 2 * room < session.queue_limit or session.id in self._flushing:
             return
-        self._flushing[session.id] = _Flush([])
+        if session not in self._targets(session.aor):
+            return
+        self._flushing[session.id] = _Flush()
         await self._read(session)
 
     # -- confirmations -----------------------------------------------------------
@@ -291,8 +314,14 @@ class Delivery:
             await self._store.finish_message(message.id, "delivered")
         else:
             await self._store.finish_message(message.id, "rejected")
+        self._withdraw(message)
+
+    def _withdraw(self, message: StoredMessage) -> None:
+        """Offer a message to nobody any more."""
         for session in self._sessions.of(message.recipient):
             session.withdraw(message.id)
+            if (flush := self._flushing.get(session.id)) is not None:
+                flush.gone.add(message.id)
 
     async def _own(self, session: Session, message_id: str) -> StoredMessage | None:
         """Find a message of this very user; others' ids are as good as unknown."""
@@ -375,8 +404,7 @@ class Delivery:
     async def forwarded(self, message: StoredMessage) -> None:
         """End a message that its recipient sent on to others."""
         await self._store.finish_message(message.id, "delivered", "forwarded")
-        for session in self._sessions.of(message.recipient):
-            session.withdraw(message.id)
+        self._withdraw(message)
 
     # -- failures and time -------------------------------------------------------
 
@@ -407,8 +435,7 @@ class Delivery:
             if message.direction == "to_sip":
                 self.report(message, 542)
                 continue
-            for session in self._sessions.of(message.recipient):
-                session.withdraw(message.id)
+            self._withdraw(message)
         return len(gone)
 
 
@@ -439,5 +466,10 @@ def _kept(request: Request, validity: int | None) -> dict[str, str]:
 
 
 def _accept(sessions: list[Session]) -> str:
-    types = {kind for session in sessions for kind in session.agreed.content_types}
-    return ", ".join(sorted(types | {"text/plain"}))
+    types = {
+        kind
+        for session in sessions
+        for kind in session.agreed.content_types
+        if is_content_type(kind)
+    }
+    return ", ".join(sorted(types | {"text/plain"})[:_TYPES])

@@ -26,7 +26,12 @@ from gateway.store import Registration, Store
 from gateway.translation.messaging import ALLOW, FEATURE, PRODUCT
 
 BACK_OFF = (2.0, 5.0, 15.0, 60.0, 300.0)
-_SHORTEST = 1.0
+SHORTEST = 5.0
+"""Seconds between two REGISTER of one user at least, whatever the core grants."""
+LONGEST = 7 * 86400
+STRIDE = 8
+"""CSeq numbers that one REGISTER may use up in answering challenges: they are taken
+beforehand, so that after a crash none is used again."""
 
 
 @dataclass(slots=True)
@@ -127,9 +132,15 @@ class Registrations:
 
     async def _converge(self, binding: Binding) -> None:
         """Register or de-register, until it is as wanted."""
+        wanted = binding.wanted
         try:
-            wanted = binding.wanted
             delay = await self._register(binding)
+        except Unreachable as error:
+            self._log.warn("REGISTER not done: {cause}", cause=str(error))
+            delay = self._later(binding)
+        except Exception:
+            self._log.failure("REGISTER failed", aor=binding.account.aor)
+            delay = self._later(binding)
         finally:
             binding.busy = False
         if self._stopped:
@@ -161,9 +172,9 @@ class Registrations:
             self._log.warn("REGISTER not done: {cause}", cause=str(error), aor=aor)
             return self._later(binding)
         if response.status == 423 and binding.wanted:
-            least = response.headers.get("Min-Expires") or ""
-            if least.isdecimal() and int(least) > expires:
-                binding.expires = int(least)
+            least = _seconds(response.headers.get("Min-Expires"))
+            if least is not None and expires < least <= LONGEST:
+                binding.expires = least
                 return 0.0
         if response.status < 300:
             return self._registered(binding, response, expires)
@@ -171,9 +182,23 @@ class Registrations:
             "REGISTER refused with {status}", status=response.status, aor=aor
         )
         if response.status in (401, 403, 407) and binding.wanted:
+            if await self._changed(binding):
+                return 0.0
             await self._rejected(aor)
             return None
         return self._later(binding)
+
+    async def _changed(self, binding: Binding) -> bool:
+        """Read the credentials again; tell whether the operator gave others."""
+        old = binding.account
+        subscriber = await self._store.subscriber(old.aor)
+        if subscriber is None:
+            return False
+        given = (subscriber.sip_user, subscriber.sip_password)
+        if given == (old.user, old.password):
+            return False
+        binding.account = Account(old.aor, *given)
+        return True
 
     async def _next(self, binding: Binding) -> Registration:
         """Give the binding's ids with the next CSeq, committed before it is used."""
@@ -187,10 +212,10 @@ class Registrations:
                 cseq=0,
             )
             record = await self._store.registration(fresh)
-        record = replace(record, cseq=record.cseq + 1)
-        await self._store.save_registration(record)
-        binding.record = record
-        return record
+        taken = replace(record, cseq=record.cseq + STRIDE)
+        await self._store.save_registration(taken)
+        binding.record = taken
+        return replace(record, cseq=record.cseq + 1)
 
     async def _spent(self, binding: Binding, request: Request) -> None:
         """Keep the CSeq that answering challenges used up."""
@@ -233,7 +258,7 @@ class Registrations:
             self._log.info("registered", aor=account.aor)
         binding.registered = True
         granted = self._granted(binding, response, expires)
-        return max(granted * self._spread(0.5, 0.8), _SHORTEST)
+        return max(granted * self._spread(0.5, 0.8), SHORTEST)
 
     def _granted(self, binding: Binding, response: Response, asked: int) -> int:
         """Read the seconds granted to our own contact (RFC 3261 10.2.4)."""
@@ -243,11 +268,11 @@ class Registrations:
                 contact = NameAddr.parse(value)
             except Malformed:
                 continue
-            seconds = contact.params.get("expires") or ""
-            if str(contact.uri) == ours and seconds.isdecimal():
-                return int(seconds)
-        overall = response.headers.get("Expires") or ""
-        return int(overall) if overall.isdecimal() else asked
+            seconds = _seconds(contact.params.get("expires"))
+            if str(contact.uri) == ours and seconds is not None:
+                return min(seconds, asked)
+        overall = _seconds(response.headers.get("Expires"))
+        return asked if overall is None else min(overall, asked)
 
     async def _rejected(self, aor: str) -> None:
         """The core knows the user no more: his sessions end (semantics 2)."""
@@ -272,6 +297,13 @@ def _cancel(binding: Binding) -> None:
     if binding.call is not None:
         binding.call.cancel()
         binding.call = None
+
+
+def _seconds(text: str | None) -> int | None:
+    """Read delta-seconds (RFC 3261 25.1), None for anything else."""
+    if text is None or not (text.isascii() and text.isdecimal() and len(text) <= 10):
+        return None
+    return int(text)
 
 
 def _uris(values: list[str]) -> list[str]:
