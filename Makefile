@@ -34,11 +34,15 @@ lint: $(VENV)/.test $(VENV)/.lint
 bench: $(VENV)/.test
 	$(BIN)/python -m bench
 
+# A finding ends it, with its log; the input is kept in var/.
 fuzz: $(VENV)/.fuzz
+	@mkdir -p var
 	@set -e; for target in tests/fuzz/fuzz_*.py; do \
+		log=var/$$(basename $$target .py).log; \
 		echo "$$target: $(FUZZ_SECONDS) s"; \
-		PYTHONPATH=. $(BIN)/python $$target \
-			-max_total_time=$(FUZZ_SECONDS) -verbosity=0; \
+		PYTHONPATH=. $(BIN)/python $$target -max_total_time=$(FUZZ_SECONDS) \
+			-artifact_prefix=var/ >$$log 2>&1 || { cat $$log; exit 1; }; \
+		grep '^Done' $$log; \
 	done
 
 conformance: $(VENV)/.test

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import importlib.resources
+import io
 
 
 def rows(name: str) -> list[dict[str, str]]:
     """The rows of the table ``name`` (``status-codes`` …), each by column name."""
     table = importlib.resources.files(__name__).joinpath(f"{name}.csv")
-    with table.open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
+    text = table.read_text(encoding="utf-8")
+    return list(csv.DictReader(io.StringIO(text, newline="")))
