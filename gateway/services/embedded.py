@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from gateway.errors import Malformed, Unreachable
 from gateway.identity import Domains
 from gateway.log import Logger
+from gateway.services.directory import served
 from gateway.services.proxy import Proxy, first_route
 from gateway.services.ua import UserAgent
 from gateway.sip.digest import Challenger
@@ -216,9 +217,7 @@ class EmbeddedCore:
         uri: Uri,
     ) -> None:
         headers = request.headers
-        first = first_route(request)
-        if first is not None and self._own(first):
-            headers.set_all("Route", headers.values("Route")[1:])
+        headers.remove("Route")  # it routes within its own domain alone
         headers.remove("Proxy-Authorization")
         for name in _ASSERTED:
             headers.remove(name)
@@ -227,14 +226,15 @@ class EmbeddedCore:
             self._ua.answer(transaction, request, 404)
             return
         aor = self._domains.key(request.uri)
-        contacts = self._live(aor)
+        called = await served(self._store, aor, self._domains.sip)
+        contacts = self._live(aor if called is None else called.aor)
         if contacts:
             newest = next(reversed(contacts.values()))
             hop = newest.hop
             if self._own(Uri.parse(newest.uri)):
                 hop = self._own_hop
             self._proxy.forward(transaction, request, hop, uri=newest.uri)
-        elif await self._store.subscriber(aor) is None:
+        elif called is None:
             self._ua.answer(transaction, request, 404)
         else:
             # Nobody is there: the gateway is the application server that stores.
@@ -262,4 +262,6 @@ def _password(user: Subscriber | None, name: str) -> str | None:
 
 
 def _seconds(text: str | None, default: int) -> int:
-    return int(text) if text is not None and text.isdecimal() else default
+    if text is None or not (text.isascii() and text.isdecimal()):
+        return default
+    return min(int(text[:10]), LONGEST)

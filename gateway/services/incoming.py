@@ -18,6 +18,7 @@ from gateway.errors import Malformed, Unreachable
 from gateway.identity import Domains, WVAddress
 from gateway.log import Logger
 from gateway.services.delivery import COMPOSING, Delivery
+from gateway.services.directory import served
 from gateway.services.proxy import Proxy, first_route, hop_of, next_route
 from gateway.services.sessions import Sessions
 from gateway.services.ua import UserAgent
@@ -79,6 +80,10 @@ class Incoming:
         if self.stopping:
             headers = (("Retry-After", RETRY_AFTER),)
             self._ua.answer(transaction, request, 503, headers)
+        elif request.method == "CANCEL":
+            # Nothing is left to cancel: every INVITE is refused at once (9.2).
+            known = self._ua.knows_invite(request)
+            self._ua.answer(transaction, request, 200 if known else 481)
         elif handler is None:
             self._ua.answer(transaction, request, 405, (("Allow", METHODS),))
         elif unknown := _unsupported(request):
@@ -139,15 +144,16 @@ class Incoming:
         if request.to.tag is not None:
             self._ua.answer(transaction, request, 481)
             return
-        if _scheme(request.uri) not in ("sip", "sips", "tel"):
+        if _scheme(request.uri) not in ("sip", "sips", "tel", "im"):
             self._ua.answer(transaction, request, 416)
             return
         aor = self._target(request)
         if not self._sessions.of(aor):
-            subscriber = await self._store.subscriber(aor)
-            if subscriber is None or not subscriber.enabled:
+            subscriber = await served(self._store, aor, self._domains.sip)
+            if subscriber is None:
                 self._pass_on(transaction, request)
                 return
+            aor = subscriber.aor
         encoding = request.headers.get("Content-Encoding")
         if encoding is not None and encoding.lower() != "identity":
             headers = (("Accept-Encoding", "identity"),)
@@ -167,11 +173,13 @@ class Incoming:
         if Uri.parse(request.uri).user is not None:
             aor = self._target(request)
             if not self._sessions.of(aor):
-                if await self._store.subscriber(aor) is None:
+                subscriber = await served(self._store, aor, self._domains.sip)
+                if subscriber is None:
                     self._pass_on(transaction, request)
-                else:
+                    return
+                if not self._sessions.of(subscriber.aor):
                     self._ua.answer(transaction, request, 480)
-                return
+                    return
         headers = (
             ("Allow", METHODS),
             ("Accept", f"text/plain, {COMPOSING}"),
@@ -187,8 +195,10 @@ class Incoming:
         if await self._store.subscriber(aor) is None:
             self._ua.answer(transaction, request, 404)
             return
-        expires = request.headers.get("Expires") or "0"
-        self._ua.answer(transaction, request, 200, (("Expires", expires),))
+        expires = request.headers.get("Expires") or ""
+        if not (expires.isascii() and expires.isdecimal()):
+            expires = "0"
+        self._ua.answer(transaction, request, 200, (("Expires", expires[:10]),))
 
     _HANDLERS = {"MESSAGE": _message, "OPTIONS": _options, "REGISTER": _register}
 
@@ -216,7 +226,10 @@ class Incoming:
         ]
         uris.sort(key=lambda uri: not uri.startswith("sip"))
         for uri in uris:
-            sender = self._domains.wv(uri)
+            try:
+                sender = self._domains.wv(uri)
+            except Malformed:
+                continue  # a local number, say; the other one may do
             if sender.is_msisdn and sender.domain == self._domains.home:
                 known = await self._store.subscriber_by_msisdn(sender.user)
                 if known is not None:

@@ -85,7 +85,7 @@ class Node:
         self.addresses: list[Hop] = []
         self.ua = UserAgent(
             clock,
-            unique,
+            random,  # who guesses a branch can answer in the core's name
             cores=[Hop(*core) for core in config.sip.core],
             core_memory=config.sip.core_memory,
         )
@@ -118,7 +118,15 @@ class Node:
             token=unique,
         )
         self.outbox = Outbox(clock, store, self.ua, self.registrations)
-        self.sending = Sending(clock, config, self.outbox, domains, random, unique)
+        self.sending = Sending(
+            clock,
+            config,
+            self.outbox,
+            domains,
+            random,
+            unique,
+            store.subscriber_by_msisdn,
+        )
         self.delivery = Delivery(clock, config, store, sessions, domains, random)
         self.outbox.on_failed = self.delivery.report
         self.access = Access(
@@ -194,9 +202,9 @@ class Node:
         self.ua.take = self._take
 
     def _trusted(self) -> Sequence[Any]:
-        """With the embedded core only that is believed: what comes from ourselves."""
+        """With the embedded core ``_take`` lets nothing in but what is our own."""
         if self.config.sip.embedded:
-            return [ipaddress.ip_network(hop.host) for hop in self.addresses]
+            return [ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")]
         return self.config.sip.trusted
 
     def _take(
@@ -204,10 +212,22 @@ class Node:
     ) -> None:
         """Tell what is for the gateway from what is for the embedded core."""
         assert self.incoming is not None and self.core is not None
-        if source in self.addresses and targets_gateway(request, self._own):
+        if self._from_ourselves(request, source) and targets_gateway(
+            request, self._own
+        ):
             self.incoming.take(transaction, request, source)
         else:
             self.core.take(transaction, request, source)
+
+    def _from_ourselves(self, request: Request, source: Hop) -> bool:
+        """Tell what the embedded core passes on to us: sent here, by us, just now.
+
+        Over TCP, and from a wildcard listener, its port or address is another.
+        """
+        local = source.host.startswith("127.") or any(
+            source.host == hop.host for hop in self.addresses
+        )
+        return source in self.addresses or (local and self.ua.is_ours(request))
 
     def _own(self, uri: Uri) -> bool:
         """Tell whether a URI names one of our listeners by address and port."""

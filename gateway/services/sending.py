@@ -9,7 +9,7 @@ flight, so that order is kept.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from twisted.internet import defer
@@ -26,7 +26,7 @@ from gateway.log import Logger
 from gateway.services.deadlines import LATE, Deadlines
 from gateway.services.outbox import Line, Outbox
 from gateway.services.ua import NoAnswer
-from gateway.store import StoredMessage
+from gateway.store import StoredMessage, Subscriber
 from gateway.translation import status
 from gateway.translation.messaging import (
     Content,
@@ -53,6 +53,7 @@ class Sending:
         domains: Domains,
         token: Callable[[], str],
         call_id: Callable[[], str],
+        numbers: Callable[[str], Awaitable[Subscriber | None]],
     ) -> None:
         self._clock = clock
         self._config = config
@@ -60,6 +61,7 @@ class Sending:
         self._domains = domains
         self._token = token
         self._call_id = call_id
+        self._numbers = numbers
         self._deadlines = Deadlines(clock, config.gateway.hold)
         self._tails: dict[Line, defer.Deferred[None]] = {}
         self._lengths: Counter[Line] = Counter()
@@ -96,7 +98,7 @@ class Sending:
         drafts: list[tuple[str, StoredMessage]] = []
         for user_id in users:
             try:
-                aor = self._domains.aor(self._domains.address(user_id))
+                aor = await self._aor(user_id)
             except Malformed:
                 refused.setdefault(901, []).append(user_id)
             else:
@@ -147,6 +149,18 @@ class Sending:
             direction="to_sip",
             headers=headers,
         )
+
+    async def _aor(self, user_id: str) -> str:
+        """Give the AoR of a recipient; a number of a subscriber of ours is his name.
+
+        Raises Malformed.
+        """
+        address = self._domains.address(user_id)
+        if address.is_msisdn and address.domain == self._domains.home:
+            known = await self._numbers(address.user)
+            if known is not None:
+                return known.aor
+        return self._domains.aor(address)
 
     async def _all(
         self, drafts: Sequence[StoredMessage], session: Session, several: bool

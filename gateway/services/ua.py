@@ -357,6 +357,17 @@ class UserAgent:
 
     # -- requests of others ------------------------------------------------------
 
+    def knows_invite(self, cancel: Request) -> bool:
+        """Tell whether the INVITE that a CANCEL means is still known here."""
+        return self._layer.find_invite(cancel) is not None
+
+    def is_ours(self, request: Request) -> bool:
+        """Tell whether a request is one that we have just sent ourselves.
+
+        Its top Via has the branch of a transaction that waits for its answer.
+        """
+        return self._layer.awaits(request)
+
     def respond(self, transaction: ServerTransaction, response: Response) -> None:
         """Answer a request."""
         self._layer.respond(transaction, response, self._clock.seconds())

@@ -245,6 +245,14 @@ class TransactionLayer:
             return None
         return self._servers.get(key.rpartition(" ")[0] + " INVITE")
 
+    def awaits(self, request: Request) -> bool:
+        """Tell whether a received request is one of ours that came back to us."""
+        try:
+            branch = request.via.branch
+        except Malformed:
+            return False
+        return f"{branch} {request.method}" in self._clients
+
     def transport_failed(
         self, hop: Hop, now: float, reason: str = "the connection was lost"
     ) -> None:
