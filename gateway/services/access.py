@@ -312,7 +312,7 @@ class Access:
         await self._sessions.save(session)
         if session.version is Version.V1_1:
             return ClientCapabilityResponse(
-                client_id=request.client_id,
+                client_id=request.client_id or _client_of(session),
                 capability_list=negotiation.capability_copy(offered, agreed),
             )
         return ClientCapabilityResponse(
@@ -331,7 +331,9 @@ class Access:
             assert tree is not None
             every = AllFunctions(wvcsp_feat=tree)
         return ServiceResponse(
-            client_id=request.client_id, functions=lacking, all_functions=every
+            client_id=request.client_id or _client_of(session),
+            functions=lacking,
+            all_functions=every,
         )
 
     def _services(
@@ -346,3 +348,9 @@ class Access:
 def client_key(client: ClientID) -> str:
     """Give the text by which two ClientIDs are compared."""
     return f"{client.url or ''}|{client.msisdn or ''}"
+
+
+def _client_of(session: Session) -> ClientID:
+    """Give the ClientID of the login, for a client of 1.1 that leaves it out later."""
+    url, _, msisdn = session.client_id.rpartition("|")
+    return ClientID(url=url or None, msisdn=msisdn or None)
