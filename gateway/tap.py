@@ -32,6 +32,7 @@ from gateway.store import migrate
 from gateway.store.link import Database
 from gateway.store.secrets import Secrets
 from gateway.store.sql import SqlStore
+from gateway.supervisor import notify
 
 SIP = "sip"
 """The binding behind the [sip] section; it has no table of its own."""
@@ -138,6 +139,7 @@ class Gateway(MultiService):
             domain=self.config.gateway.domain,
             listeners=", ".join(self.listeners()),
         )
+        notify("READY=1", f"STATUS=serves {self.config.gateway.domain}")
         self.started.callback(None)
 
     def listeners(self) -> list[str]:
@@ -180,6 +182,13 @@ class Gateway(MultiService):
 
     def reload(self) -> None:
         """Apply what changed in the configuration; on a fault keep the old."""
+        notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            self._reload()
+        finally:
+            notify("READY=1")
+
+    def _reload(self) -> None:
         try:
             new = load_config(self.config.path)
         except ConfigFaults as faults:
@@ -209,6 +218,7 @@ class Gateway(MultiService):
         return defer.Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        notify("STOPPING=1")
         self.node.drain()
         stopped = defer.maybeDeferred(super().stopService)
         await stopped.addTimeout(DRAIN, self._reactor, lambda result, limit: None)
