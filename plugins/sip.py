@@ -6,6 +6,7 @@ Messages go to and come from the user agent; which hop they go to is decided the
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 from collections import OrderedDict
@@ -25,6 +26,8 @@ from gateway.igateway import IBinding, IGateway, ILink, IUserAgent
 from gateway.log import Logger
 from gateway.sip.message import (
     KeepAlive,
+    Request,
+    Response,
     SipMalformed,
     StreamParser,
     parse,
@@ -35,6 +38,7 @@ CONNECTIONS = 1024
 """Inbound and outbound streams together; the longest idle one gives way."""
 IDLE = 600.0
 """Seconds without a byte after which a stream is closed."""
+SWEEP = 10.0
 CONNECTING = 10.0
 UNSENT = 1 << 20
 """Bytes that may wait for a peer that does not read."""
@@ -42,6 +46,10 @@ _NAMES = 256
 _NAME_LIFE = 60.0
 _QUIET = 60.0
 _SOURCES = 1024
+# One datagram is lost; whatever else is under way there goes on.
+_LOST = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.EMSGSIZE, errno.EPERM})
+HALF = 32.0
+"""Seconds in which a message on a stream must have come whole."""
 
 
 class Complaints:
@@ -156,7 +164,8 @@ class UdpLink(protocol.DatagramProtocol):
         except BlockingIOError:
             pass  # no room in the socket: lost like any datagram, and sent again
         except OSError as cause:
-            self._ua.transport_failed(hop, cause.strerror or "not sent")
+            if cause.errno not in _LOST:
+                self._ua.transport_failed(hop, cause.strerror or "not sent")
 
     def datagramReceived(self, data: bytes, addr: tuple[str, int]) -> None:
         """Take one datagram: a message, or a keep-alive that is ignored."""
@@ -189,6 +198,10 @@ class SipStream(protocol.Protocol):
         self._parser = StreamParser()
         self.hop: Hop | None = None
         self.heard = 0.0
+        self.whole = 0.0
+        """When the last message was complete."""
+        self._began = 0.0
+        self._dead = False
 
     def connectionMade(self) -> None:
         """Become the connection to that peer."""
@@ -199,22 +212,43 @@ class SipStream(protocol.Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Cut the stream into messages."""
-        self.heard = self._link.seconds()
+        if self._dead:
+            return  # closing; where another message would begin is unknown
+        now = self.heard = self._link.seconds()
         assert self.hop is not None
+        if not self._parser.half:
+            self._began = now
         try:
             while True:
-                for message in self._parser.feed(data):
-                    if isinstance(message, KeepAlive):
-                        self.transport.write(b"\r\n")
-                    else:
-                        self._link.ua.received(message, self.hop)
+                found = self._parser.feed(data)
+                if found:
+                    self.whole = self._began = now
+                self._take(found)
                 if self._parser.fault is None:
                     return
                 data = b""
         except Malformed as cause:
+            self._dead = True
             self._link.complaints.about(self.hop.host, str(cause))
             _answer(self._link.ua, cause, self.hop)
             self.transport.loseConnection()
+
+    def _take(self, found: list[Request | Response | KeepAlive]) -> None:
+        assert self.hop is not None
+        asked = False
+        for message in found:
+            if isinstance(message, KeepAlive):
+                asked = True
+            else:
+                self._link.ua.received(message, self.hop)
+        if asked:
+            self.write(b"\r\n")  # one answer to a burst of them
+
+    def overdue(self, now: float) -> bool:
+        """Tell whether the peer is idle, or holds half a message back."""
+        if now - self.heard > IDLE:
+            return True
+        return self._parser.half and now - self._began > HALF
 
     def write(self, data: bytes) -> None:
         """Send; a peer that does not read is dropped."""
@@ -265,11 +299,10 @@ class StreamLink(protocol.ServerFactory):
     def buildProtocol(self, addr: object) -> SipStream | None:
         """Take a connection, if there is room once idle ones are gone."""
         if len(self._streams) >= CONNECTIONS:
-            min(
-                self._streams.values(), key=lambda s: s.heard
-            ).transport.loseConnection()
-            if len(self._streams) >= CONNECTIONS + 16:
-                return None
+            # Aborted, because a peer that does not read would never be closed.
+            oldest = min(self._streams.values(), key=lambda s: s.whole)
+            oldest.transport.abortConnection()
+            self.closed(oldest)
         return SipStream(self)
 
     def sent_by(self, hop: Hop) -> str:
@@ -310,12 +343,12 @@ class StreamLink(protocol.ServerFactory):
         if self._stopped:
             stream.transport.abortConnection()
             return
-        stream.heard = self.seconds()
+        stream.heard = stream.whole = self.seconds()
         self._streams[stream.hop] = stream
         for data in self._connecting.pop(stream.hop, ()):
             stream.write(data)
         if self._call is None:
-            self._call = self._reactor.callLater(IDLE / 10, self._sweep)
+            self._call = self._reactor.callLater(SWEEP, self._sweep)
 
     def closed(self, stream: SipStream) -> None:
         """Forget a connection."""
@@ -326,11 +359,11 @@ class StreamLink(protocol.ServerFactory):
 
     def _sweep(self) -> None:
         self._call = None
-        limit = self.seconds() - IDLE
-        for stream in [s for s in self._streams.values() if s.heard < limit]:
-            stream.transport.loseConnection()
+        now = self.seconds()
+        for stream in [s for s in self._streams.values() if s.overdue(now)]:
+            stream.transport.abortConnection()
         if self._streams:
-            self._call = self._reactor.callLater(IDLE / 10, self._sweep)
+            self._call = self._reactor.callLater(SWEEP, self._sweep)
 
     def stop(self) -> None:
         """Close every connection."""

@@ -284,6 +284,11 @@ class StreamParser:
         self.fault: SipMalformed | None = None
         """Why the stream is dead; the next ``feed`` raises it."""
 
+    @property
+    def half(self) -> bool:
+        """Whether a part of a message waits for its rest."""
+        return self._message is not None or len(self._buffer) > 0
+
     def feed(self, data: bytes) -> list[Request | Response | KeepAlive]:
         """Take bytes and return what is complete, in order.
 
