@@ -121,10 +121,14 @@ class Notified:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """There is no session (any more): refused, disconnected, expired or logged out."""
+    """There is no session (any more): refused, disconnected, expired or logged out.
+
+    ``refused`` tells a login that was not let in from a session that ended.
+    """
 
     code: int
     description: str
+    refused: bool = False
 
 
 Event = Opened | Answered | Arrived | Notified | Closed
@@ -175,7 +179,10 @@ class Client:
     # -- what the user wants -----------------------------------------------------
 
     def login(self) -> None:
-        """Begin to log in; `Opened` or `Closed` follows."""
+        """Begin to log in, also after a `Closed`; `Opened` or `Closed` follows.
+
+        What the session before it left unsaid is gone.
+        """
         account = self._account
         if account.schemas:
             self._ask(self._login_request(schemas=account.schemas))
@@ -401,7 +408,8 @@ class Client:
 
     def _close(self, code: int, description: str) -> None:
         if self.state is not State.CLOSED:
-            self._events.append(Closed(code, description))
+            refused = self.state is State.LOGIN
+            self._events.append(Closed(code, description, refused))
         self.state = State.CLOSED
         self.session_id = None
         self._answers.clear()

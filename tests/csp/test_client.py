@@ -216,7 +216,7 @@ def test_a_refused_login_closes(answer):
     line.client.login()
     line.said()
     line.reply(answer)
-    assert line.events() == [Closed(409, "wrong password")]
+    assert line.events() == [Closed(409, "wrong password", refused=True)]
     assert line.client.state is State.CLOSED
     assert line.client.data_to_send() is None
 
@@ -228,7 +228,7 @@ def test_a_second_challenge_is_a_refusal():
     line.reply(challenge(401, "MD5"))
     line.said()
     line.reply(challenge(401, "MD5"))
-    assert line.events() == [Closed(401, "")]
+    assert line.events() == [Closed(401, "", refused=True)]
 
 
 def test_the_server_sets_the_pace_of_polling():
@@ -436,6 +436,18 @@ def test_disconnect_ends_the_session_without_an_answer():
     assert line.events() == [Closed(601, "forced")]
     assert line.client.data_to_send() is None
     assert line.client.next_timer() is None
+
+
+def test_after_a_disconnect_it_may_log_in_anew():
+    line = Line().open()
+    line.client.send_text("wv:bob", "hello")
+    line.client.poll()
+    line.said()
+    line.offer("5", Disconnect(result=result(601, "forced")))
+    assert line.events() == [Closed(601, "forced")]
+    line.open()
+    assert line.client.state is State.OPEN
+    assert line.client.data_to_send() is None
 
 
 @pytest.mark.parametrize("code", [600, 601, 604])
