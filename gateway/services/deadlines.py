@@ -33,7 +33,7 @@ class Deadlines:
         self._seconds = seconds
         self._queue: deque[tuple[float, defer.Deferred[Any]]] = deque()
         self._call: IDelayedCall | None = None
-        self._latest = 0.0
+        self._latest = float("-inf")
 
     def begin(self) -> float:
         """Give a moment to count from: now, and after every one given before."""
