@@ -37,9 +37,10 @@ from gateway.csp.session import Offer, Session
 from gateway.errors import Malformed, Refused, Unreachable
 from gateway.identity import Domains
 from gateway.log import Logger
+from gateway.services.ledger import TO_HANDSET, Ledger
 from gateway.services.sessions import Sessions
 from gateway.sip.message import Request
-from gateway.store import Duplicate, Full, Limits, Store, StoredMessage
+from gateway.store import Duplicate, FinalState, Full, Limits, Store, StoredMessage
 from gateway.translation.messaging import (
     Content,
     accepted,
@@ -88,6 +89,7 @@ class Delivery:
         clock: IReactorTime,
         config: Config,
         store: Store,
+        ledger: Ledger,
         sessions: Sessions,
         domains: Domains,
         token: Callable[[], str],
@@ -96,6 +98,7 @@ class Delivery:
         self._offline = config.offline
         self._queue = config.session.queue
         self._store = store
+        self._ledger = ledger
         self._sessions = sessions
         self._domains = domains
         self._token = token
@@ -142,7 +145,11 @@ class Delivery:
         if isinstance(added, Duplicate):
             return Outcome(added.answer)
         if isinstance(added, Full):
+            self._ledger.turned_away(TO_HANDSET, f"SIP {refusal.status}")
             return refusal
+        self._ledger.begun(
+            message, "accepted" if targets else "stored", call_id=request.call_id
+        )
         self._offer_all(message)
         return Outcome(message.answer)
 
@@ -193,7 +200,10 @@ class Delivery:
                 push = push and "NOTIF" not in session.services
             elif "NOTIF" not in session.services:
                 push = True
-        if push and accepted(content, session.agreed):
+        push = push and accepted(content, session.agreed)
+        how = "pushed" if push else "announced"
+        self._ledger.noted(message.id, how, TO_HANDSET, session=session.id[:6])
+        if push:
             pushed = NewMessage(message_info=info, content_data=data)
             return pushed, session.agreed.size(data)
         return MessageNotification(message_info=info), ENVELOPE
@@ -286,14 +296,18 @@ class Delivery:
         counts where it answers pushed content.
         """
         if isinstance(primitive, MessageDelivered):
-            await self._delivered(session, primitive.message_id)
+            message_id = primitive.message_id
+            if offer is not None and offer.key == message_id:
+                await self._finish(message_id, session.aor, "delivered")
+            else:
+                await self._delivered(session, message_id)
         elif (
             offer is not None
             and isinstance(primitive, Status)
             and isinstance(offer.primitive, NewMessage)
             and primitive.result.code // 100 == 2
         ):
-            await self._delivered(session, offer.key)
+            await self._finish(offer.key, session.aor, "delivered")
 
     async def delivered(self, session: Session, request: MessageDelivered) -> Primitive:
         """Handle MessageDelivered as a request of its own, after GetMessage."""
@@ -306,22 +320,21 @@ class Delivery:
         if message is None:
             return False
         if message.state is None:
-            await self._finish(message, "delivered")
+            await self._finish(message.id, session.aor, "delivered")
         return True
 
-    async def _finish(self, message: StoredMessage, state: str) -> None:
-        if state == "delivered":
-            await self._store.finish_message(message.id, "delivered")
-        else:
-            await self._store.finish_message(message.id, "rejected")
-        self._withdraw(message)
+    async def _finish(
+        self, message_id: str, aor: str, state: FinalState, reason: str = ""
+    ) -> None:
+        """End a message of a user and offer it to nobody any more."""
+        await self._ledger.finish(message_id, TO_HANDSET, state, reason)
+        self._withdraw(message_id, aor)
 
-    def _withdraw(self, message: StoredMessage) -> None:
-        """Offer a message to nobody any more."""
-        for session in self._sessions.of(message.recipient):
-            session.withdraw(message.id)
+    def _withdraw(self, message_id: str, aor: str) -> None:
+        for session in self._sessions.of(aor):
+            session.withdraw(message_id)
             if (flush := self._flushing.get(session.id)) is not None:
-                flush.gone.add(message.id)
+                flush.gone.add(message_id)
 
     async def _own(self, session: Session, message_id: str) -> StoredMessage | None:
         """Find a message of this very user; others' ids are as good as unknown."""
@@ -338,6 +351,7 @@ class Delivery:
         info, data = self._described(session, message)
         if not session.agreed.gives(data):
             raise Refused(432, "The message is larger than agreed")
+        self._ledger.noted(message.id, "fetched", TO_HANDSET, session=session.id[:6])
         return GetMessageResponse(message_info=info, content_data=data)
 
     async def waiting(self, session: Session, message_id: str) -> StoredMessage:
@@ -375,7 +389,8 @@ class Delivery:
         bad = []
         for message_id in request.message_id:
             try:
-                await self._finish(await self.waiting(session, message_id), "rejected")
+                await self.waiting(session, message_id)
+                await self._finish(message_id, session.aor, "rejected")
             except Refused:
                 bad.append(message_id)
         if not bad:
@@ -403,8 +418,7 @@ class Delivery:
 
     async def forwarded(self, message: StoredMessage) -> None:
         """End a message that its recipient sent on to others."""
-        await self._store.finish_message(message.id, "delivered", "forwarded")
-        self._withdraw(message)
+        await self._finish(message.id, message.recipient, "delivered", "forwarded")
 
     # -- failures and time -------------------------------------------------------
 
@@ -432,10 +446,11 @@ class Delivery:
         now = int(self._clock.seconds() * 1e6)
         gone = await self._store.expire_messages(now, _PAGE)
         for message in gone:
+            self._ledger.finished(message.id, message.direction, "expired")
             if message.direction == "to_sip":
                 self.report(message, 542)
                 continue
-            self._withdraw(message)
+            self._withdraw(message.id, message.recipient)
         return len(gone)
 
 

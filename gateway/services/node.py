@@ -39,6 +39,7 @@ from gateway.services.delivery import Delivery
 from gateway.services.embedded import EmbeddedCore, targets_gateway
 from gateway.services.forwarding import Forwarding
 from gateway.services.incoming import Incoming
+from gateway.services.ledger import Ledger
 from gateway.services.lookups import Lookups
 from gateway.services.outbox import Outbox
 from gateway.services.proxy import Proxy
@@ -117,17 +118,21 @@ class Node:
             expires=config.sip.expires,
             token=unique,
         )
-        self.outbox = Outbox(clock, store, self.ua, self.registrations)
+        self.ledger = ledger = Ledger(clock, store)
+        self.outbox = Outbox(clock, store, self.ua, self.registrations, ledger)
         self.sending = Sending(
             clock,
             config,
             self.outbox,
+            ledger,
             domains,
             random,
             unique,
             store.subscriber_by_msisdn,
         )
-        self.delivery = Delivery(clock, config, store, sessions, domains, random)
+        self.delivery = Delivery(
+            clock, config, store, ledger, sessions, domains, random
+        )
         self.outbox.on_failed = self.delivery.report
         self.access = Access(
             clock, config, store, sessions, domains, random, bearers=bearers

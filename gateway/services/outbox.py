@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from gateway.errors import Malformed, Unreachable
 from gateway.identity import request_uri
 from gateway.log import Logger
+from gateway.services.ledger import TO_SIP, Ledger
 from gateway.services.registration import Registrations
 from gateway.services.ua import Account, UserAgent
 from gateway.sip.message import NameAddr, Request, Response
@@ -46,11 +47,13 @@ class Outbox:
         store: Store,
         ua: UserAgent,
         registrations: Registrations,
+        ledger: Ledger,
     ) -> None:
         self._clock = clock
         self._store = store
         self._ua = ua
         self._registrations = registrations
+        self._ledger = ledger
         self._lines: dict[Line, deque[str]] = {}
         self._slots = defer.DeferredSemaphore(IN_FLIGHT)
         self._pauses: dict[IDelayedCall, defer.Deferred[None]] = {}
@@ -80,6 +83,7 @@ class Outbox:
         queue = self._lines.setdefault(line, deque())  # who follows waits behind it
         try:
             await self._store.add_message(message)
+            self._ledger.begun(message, "accepted", call_id=message.headers["call_id"])
         except Unreachable:
             if not queue and self._lines.get(line) is queue:
                 del self._lines[line]
@@ -140,7 +144,7 @@ class Outbox:
         if message is None or message.state is not None:
             return True
         if work is None and message.expires_at <= self._clock.seconds() * 1e6:
-            if await self._store.finish_message(message.id, "expired"):
+            if await self._ledger.finish(message.id, TO_SIP, "expired"):
                 self._failed(message, 542)
             return True
         try:
@@ -149,15 +153,17 @@ class Outbox:
             response = await work
         except Unreachable as error:
             self._log.info("not sent yet: {cause}", cause=str(error))
+            self._ledger.noted(message.id, "tried", TO_SIP, reason=str(error))
             return False
+        reason = f"SIP {response.status}"
         if response.status < 300:
-            await self._store.finish_message(message.id, "delivered", "next hop")
+            await self._ledger.finish(message.id, TO_SIP, "delivered", reason)
             return True
         if response.status in _PASSING:
+            self._ledger.noted(message.id, "tried", TO_SIP, reason=reason)
             return False
         code = status.to_csp(response.status, "MESSAGE")
-        reason = f"SIP {response.status}"
-        if await self._store.finish_message(message.id, "failed", reason):
+        if await self._ledger.finish(message.id, TO_SIP, "failed", reason):
             self._failed(message, code)
         return True
 
@@ -165,7 +171,7 @@ class Outbox:
         """End a message that we cannot send; False when even that is impossible now."""
         try:
             message = await self._store.message(message_id)
-            ended = await self._store.finish_message(message_id, "failed", "defect")
+            ended = await self._ledger.finish(message_id, TO_SIP, "failed", "defect")
         except Unreachable:
             return False
         if ended and message is not None:

@@ -8,9 +8,10 @@ flight, so that order is kept.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from twisted.internet import defer
 from twisted.internet.interfaces import IReactorTime
@@ -24,6 +25,7 @@ from gateway.errors import Malformed, Refused, Unreachable
 from gateway.identity import Domains
 from gateway.log import Logger
 from gateway.services.deadlines import LATE, Deadlines
+from gateway.services.ledger import TO_SIP, Ledger
 from gateway.services.outbox import Line, Outbox
 from gateway.services.ua import NoAnswer
 from gateway.store import StoredMessage, Subscriber
@@ -39,6 +41,8 @@ RECIPIENTS = 50
 WAITING = 32
 """Messages of one sender to one recipient that wait for their turn in memory."""
 
+_NOBODY: deque[defer.Deferred[None]] = deque(maxlen=0)
+
 
 class Sending:
     """Takes messages over from handsets and gives them to the core."""
@@ -50,6 +54,7 @@ class Sending:
         clock: IReactorTime,
         config: Config,
         outbox: Outbox,
+        ledger: Ledger,
         domains: Domains,
         token: Callable[[], str],
         call_id: Callable[[], str],
@@ -58,13 +63,14 @@ class Sending:
         self._clock = clock
         self._config = config
         self._outbox = outbox
+        self._ledger = ledger
         self._domains = domains
         self._token = token
         self._call_id = call_id
         self._numbers = numbers
         self._deadlines = Deadlines(clock, config.gateway.hold)
-        self._tails: dict[Line, defer.Deferred[None]] = {}
-        self._lengths: Counter[Line] = Counter()
+        # Who is in flight on a line, and who waits for his turn behind him.
+        self._turns: dict[Line, deque[defer.Deferred[None]]] = {}
 
     # -- SendMessage -------------------------------------------------------------
 
@@ -155,12 +161,12 @@ class Sending:
 
         Raises Malformed.
         """
-        address = self._domains.address(user_id)
-        if address.is_msisdn and address.domain == self._domains.home:
-            known = await self._numbers(address.user)
+        aor, number = _named(self._domains, user_id)
+        if number:
+            known = await self._numbers(number)
             if known is not None:
                 return known.aor
-        return self._domains.aor(address)
+        return aor
 
     async def _all(
         self, drafts: Sequence[StoredMessage], session: Session, several: bool
@@ -195,37 +201,71 @@ class Sending:
         since = self._deadlines.begin()
         if line in self._outbox:
             return await self._outbox.take(draft)
-        if self._lengths[line] >= WAITING:
+        queue = self._turns.get(line)
+        if queue is None:
+            self._turns[line] = _NOBODY
+        elif len(queue) >= WAITING:
             raise Refused(503, "Too many messages under way", try_again=10)
-        previous = self._tails.get(line)
-        mine = self._tails[line] = defer.Deferred()
-        self._lengths[line] += 1
+        elif await self._late(line, queue, since):
+            return await self._outbox.take(draft)
         try:
-            if previous is not None:
-                late = await self._deadlines.first(previous, since) is LATE
-                if late or line in self._outbox:
-                    return await self._outbox.take(draft)
+            if line in self._outbox:
+                return await self._outbox.take(draft)
             work = self._outbox.attempt(draft)
             response = await self._deadlines.first(work, since)
             if response is LATE:
                 return await self._outbox.take(draft, work)
-            return status.to_csp(
-                response.status, "MESSAGE", session.version, several=several
+            code = response.status
+            self._ledger.begun(
+                draft,
+                "sent" if code < 300 else "refused",
+                call_id=draft.headers["call_id"],
+                reason=f"SIP {code}",
             )
+            return status.to_csp(code, "MESSAGE", session.version, several=several)
         except Unreachable as error:
             self._log.warn("a message was not sent: {cause}", cause=str(error))
+            self._ledger.turned_away(TO_SIP, "unreachable")
             return 504 if isinstance(error, NoAnswer) else 503
         finally:
-            self._lengths[line] -= 1
-            if self._tails.get(line) is mine:
-                del self._tails[line]
-            if not self._lengths[line]:
-                del self._lengths[line]
-            mine.callback(None)
+            self._next(line)
+
+    async def _late(
+        self, line: Line, queue: deque[defer.Deferred[None]], since: float
+    ) -> bool:
+        """Wait for one's turn on a line; True when time was up before."""
+        turn: defer.Deferred[None] = defer.Deferred()
+        if queue is _NOBODY:
+            queue = self._turns[line] = deque()
+        queue.append(turn)
+        if await self._deadlines.first(turn, since) is not LATE:
+            return False
+        if turn in queue:
+            queue.remove(turn)
+        return True
+
+    def _next(self, line: Line) -> None:
+        """Give the line to the one who has waited longest."""
+        queue = self._turns[line]
+        if queue:
+            queue.popleft().callback(None)
+        else:
+            del self._turns[line]
 
     def stop(self) -> None:
         """Hold what is in flight now, so that it is committed and answered."""
         self._deadlines.stop()
+
+
+@lru_cache(maxsize=8192)
+def _named(domains: Domains, user_id: str) -> tuple[str, str]:
+    """Give the AoR of an address, and the number if it is one of the home domain.
+
+    Raises Malformed.
+    """
+    address = domains.address(user_id)
+    home = address.is_msisdn and address.domain == domains.home
+    return domains.aor(address), address.user if home else ""
 
 
 def _unserved(recipient: Recipient) -> list[DetailedResult]:

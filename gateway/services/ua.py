@@ -173,6 +173,7 @@ class UserAgent:
         self._layer = TransactionLayer(token=token, via=self.sent_by, t1=t1)
         self.cores = tuple(cores)
         self._memory = core_memory
+        self._t1 = t1
         self._failed: dict[Hop, float] = {}
         self._waiting: dict[ClientTransaction, defer.Deferred[Response]] = {}
         self._progress: dict[ClientTransaction, Progress] = {}
@@ -445,6 +446,10 @@ class UserAgent:
             link.send(hop, data)
 
     def _schedule(self) -> None:
+        timer = self._timer
+        # Nothing new is due before T1 is over: mostly there is no need to ask.
+        if timer and timer.getTime() <= self._clock.seconds() + self._t1:
+            return
         due = self._layer.next_timer()
         if due is None or self._stopped:
             return

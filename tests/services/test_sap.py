@@ -749,7 +749,7 @@ def test_a_confirmation_that_cannot_be_kept_loses_nothing(
     """The message is offered again, and a request in the same POST is answered."""
     queue(core, "hello")
     (offer,) = alice.poll()
-    repair = failing(alice.node, "message")
+    repair = failing(alice.node, "finish_message")
     message = alice.post(
         alice.transaction(delivered(_id(offer)), "Response", offer.id),
         alice.transaction(KEEP_ALIVE),
