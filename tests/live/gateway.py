@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.live.ports import free_ports
 from tests.live.programs import Kamailio, Program, listens
@@ -76,6 +77,10 @@ class GatewayService(Program):
             self.configure()
             self.subscribe(*self.subscribers)
         super().start()
+        self.ready()
+
+    def ready(self) -> None:
+        """Wait until it listens."""
         ports = (self.http_port, self.sip_port)
         self.wait_for(lambda: all(map(listens, ports)), "the gateway")
 
@@ -117,7 +122,7 @@ class GatewayService(Program):
 
 
 def beside(
-    folder: Path, side: str, *, transport: str = "udp", **options: str
+    folder: Path, side: str, *, transport: str = "udp", **options: Any
 ) -> tuple[GatewayService, Kamailio]:
     """Return a gateway and its core, not yet started, knowing each other.
 
@@ -125,7 +130,7 @@ def beside(
     P-Asserted-Identity is believed. "terminal": it registers each subscriber as a
     terminal would, with Digest. What is for a handset comes to it in both.
     """
-    gateway = GatewayService(folder, **options)  # type: ignore[arg-type]
+    gateway = GatewayService(folder, **options)
     core = Kamailio(
         folder,
         as_uri=f"sip:127.0.0.1:{gateway.sip_port};transport={transport}",
