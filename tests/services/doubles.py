@@ -7,7 +7,7 @@ what would be a socket is a double: ``Core`` is the SIP link, ``Handset`` the HT
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from zope.interface import implementer
 from gateway import config
 from gateway.csp import xmlsyntax
 from gateway.csp.envelope import Message, Mode, Transaction
+from gateway.csp.messaging import NewMessage
 from gateway.csp.namespaces import NAMESPACES, Space
 from gateway.csp.schema import Primitive, Version
 from gateway.igateway import ILink, Peer, Reply
@@ -367,3 +368,27 @@ def send_message(text: str, to: str = "wv:dave@example.com", extra: str = "") ->
 def primitives(transactions: list[Transaction]) -> list[Primitive]:
     """Give the primitives alone."""
     return [transaction.primitive for transaction in transactions]
+
+
+def queue(core: Core, *texts: str) -> None:
+    """Have messages come for Alice, who has an open session."""
+    for text in texts:
+        response = core.ask(message_to("alice", text))
+        assert response is not None
+        assert response.status == 200
+
+
+def texts(transactions: Iterable[Transaction]) -> list[str | None]:
+    """Tell which texts are pushed."""
+    return [
+        t.primitive.content_data
+        for t in transactions
+        if isinstance(t.primitive, NewMessage)
+    ]
+
+
+def message_id_of(offer: Transaction) -> str:
+    """Give the MessageID of what is pushed or announced."""
+    primitive: Any = offer.primitive
+    found: str = primitive.message_info.message_id
+    return found
