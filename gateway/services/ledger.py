@@ -32,11 +32,12 @@ class Ledger:
     def begun(self, message: StoredMessage, event: str, **detail: Any) -> None:
         """Write the first line of a message: accepted, sent, stored or refused.
 
-        It is found by its users' AoRs from then on.
+        It is found by the AoR of its handset's user from then on.
         """
         self.counts[event, message.direction, str(detail.get("reason", ""))] += 1
-        users = (message.sender, message.recipient)
-        self._note(message.id, event, detail, users)
+        to_sip = message.direction == TO_SIP
+        user = message.sender if to_sip else message.recipient
+        self._note(message.id, event, detail, (user,))
 
     def noted(self, message_id: str, event: str, road: str, **detail: Any) -> None:
         """Write a further line: offered, tried, confirmed by …"""
