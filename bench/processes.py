@@ -8,6 +8,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,9 +48,9 @@ class Server(NamedTuple):
     @property
     def cpu(self) -> float:
         """Processor seconds it has used, its children's not included."""
-        stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii")
-        user, system = stat.rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        # The clock of another process, by the number that Linux gives it
+        # (clock_getcpuclockid(3)): to the nanosecond, where /proc counts ticks.
+        return time.clock_gettime(~self.pid << 3 | 2)
 
 
 @contextlib.contextmanager

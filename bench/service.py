@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,22 +29,25 @@ _CONFIG = """\
 domain = "{domain}"
 state_dir = "state"
 [store]
-url = "sqlite:///state/gateway.db"
+url = "{store}"
 [sip]
 listen = ["udp:{sip}:interface=127.0.0.1", "tcp:{sip}:interface=127.0.0.1"]
 core = "sip:127.0.0.1:{core};transport={transport}"
+{settings}
 [[binding]]
 type = "csp-http"
 endpoint = "tcp:{http}:interface=127.0.0.1"
 """
 _START = 30.0
+SQLITE = "sqlite:///state/gateway.db"
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running service."""
+    """A running service; ``sip`` is its port for UDP and TCP."""
 
     http: Server
+    sip: int
     folder: Path
     process: subprocess.Popen[str]
 
@@ -56,15 +59,32 @@ class Service:
 
 @contextlib.contextmanager
 def serving(
-    folder: Path, *, core: int, transport: str, subscribers: int
+    folder: Path,
+    *,
+    core: int,
+    transport: str = "udp",
+    subscribers: int,
+    store: str = SQLITE,
+    settings: str = "",
+    before: Callable[[Path], None] | None = None,
 ) -> Iterator[Service]:
-    """Run the service on its own processor, with users u0, u1 … as subscribers."""
+    """Run the service on its own processor, with users u0, u1 … as subscribers.
+
+    ``settings`` are further tables of the configuration; ``before`` gets the folder
+    when the store is there and nobody uses it yet.
+    """
     http_port, sip_port = _free_port(), _free_port()
     (folder / "state").mkdir()
     config = folder / "gateway.toml"
     config.write_text(
         _CONFIG.format(
-            domain=DOMAIN, sip=sip_port, core=core, transport=transport, http=http_port
+            domain=DOMAIN,
+            store=store,
+            sip=sip_port,
+            core=core,
+            transport=transport,
+            settings=settings,
+            http=http_port,
         ),
         encoding="utf-8",
     )
@@ -85,13 +105,15 @@ def serving(
         check=True,
         stdout=subprocess.DEVNULL,
     )
+    if before is not None:
+        before(folder)
     command = [str(programs / "twistd"), "-n", "--pidfile=", "imps-gateway"]
     command += ["--config", str(config)]
     with (
         (folder / "log").open("w", encoding="utf-8") as log,
         running(command, SERVER_CPU, stdout=log, stderr=log) as process,
     ):
-        service = Service(Server(http_port, process.pid), folder, process)
+        service = Service(Server(http_port, process.pid), sip_port, folder, process)
         _wait(service)
         yield service
 
@@ -145,6 +167,11 @@ def send_message(session_id: str, number: int, text: str) -> str:
         delivery_report=False, message_info=info, content_data=text
     )
     transaction = Transaction(id=SLOT, mode=Mode.REQUEST, primitive=primitive)
+    return post(session_id, transaction).decode("latin-1")
+
+
+def post(session_id: str | None, transaction: Transaction) -> bytes:
+    """Write a POST with one transaction of a handset."""
     body = encode(
         Message(
             version=Version.V1_2, session_id=session_id, transactions=(transaction,)
@@ -154,4 +181,4 @@ def send_message(session_id: str, number: int, text: str) -> str:
         "POST /csp HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         f"Content-Type: {TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    return head + body.decode("latin-1")
+    return head.encode() + body
