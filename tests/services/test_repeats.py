@@ -8,6 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from gateway.csp.common import KeepAliveResponse
 from gateway.csp.messaging import (
     SendMessageResponse,
 )
@@ -18,6 +19,7 @@ from tests.services.doubles import (
     Core,
     Handset,
     queue,
+    result_of,
     send_message,
     texts,
 )
@@ -216,3 +218,88 @@ def test_a_lost_empty_reply_is_nothing(node: Node) -> None:
     handset.login()
     lose(handset)
     node.sap.unwritten(Reply())
+
+
+# -- sessions that end while something is worked out -----------------------------------
+
+
+@pytest.mark.parametrize("ending", ["logout", "another login", "expiry"])
+def test_who_is_gone_by_the_time_of_the_answer_still_gets_it(
+    alice: Handset, core: Core, clock: Clock, ending: str
+) -> None:
+    """A lost session cancels nothing that was begun; nothing else rides along."""
+    held = silent(core)
+    _, _, replies = post(alice, "8")
+    queue(core, "for later")
+    if ending == "logout":
+        alice.ask("<Logout-Request/>")
+    elif ending == "another login":
+        Handset(alice.node).open()
+    else:
+        (session,) = alice.node.sessions.of("sip:alice@example.com")
+        result_of(alice.node.sessions.close(session, 600))
+    core.receive(held[0].response(200, tag="x"))
+    message = alice.read(replies[0])
+    assert message is not None
+    assert message.poll is False
+    (transaction,) = message.transactions
+    assert isinstance(transaction.primitive, SendMessageResponse)
+    assert transaction.primitive.result.code == 200
+
+
+def test_logout_beside_other_requests(alice: Handset, core: Core) -> None:
+    """All of them are answered, in their order."""
+    message = alice.post(
+        alice.transaction(send_message("one")),
+        alice.transaction("<Logout-Request/>"),
+        alice.transaction(send_message("two")),
+    )
+    assert message is not None
+    codes = [t.primitive.result.code for t in message.transactions]  # type: ignore[attr-defined]
+    assert codes == [200, 200, 200]
+    assert alice.code("<KeepAlive-Request/>") == 604
+
+
+def test_the_same_request_twice_in_one_message(alice: Handset, core: Core) -> None:
+    """The second is a repeat of the first, which is still being worked out."""
+    held = silent(core)
+    request = alice.transaction(send_message("hi"), number="8")
+    replies: list[Any] = []
+    alice.begin(alice.body(request, request)).addCallback(replies.append)
+    assert len(held) == 1
+    core.receive(held[0].response(202, tag="x"))
+    message = alice.read(replies[0])
+    assert message is not None
+    first, second = message.transactions
+    assert first == second
+
+
+def test_many_logins_in_one_message_leave_one_session(node: Node, core: Core) -> None:
+    """Each replaces the one before; one REGISTER is enough for all."""
+    handset = Handset(node)
+    login = (
+        f"<Login-Request><UserID>wv:alice</UserID>{handset.client_id}"
+        "<Password>alice-secret</Password><SessionCookie>c</SessionCookie>"
+        "</Login-Request>"
+    )
+    message = handset.post(*(handset.transaction(login) for _ in range(64)))
+    assert message is not None
+    ids = [t.primitive.session_id for t in message.transactions]  # type: ignore[attr-defined]
+    assert len(set(ids)) == 64
+    assert len(node.sessions) == 1
+    handset.session = ids[-1]
+    assert isinstance(handset.ask("<KeepAlive-Request/>"), KeepAliveResponse)
+    assert len(core.of("REGISTER")) == 1
+
+
+def test_a_reply_that_was_lost_after_its_offer_was_confirmed(
+    alice: Handset, core: Core, clock: Clock
+) -> None:
+    """The confirmation on another connection counts."""
+    queue(core, "hello")
+    (offer,) = alice.poll()
+    lost = alice.reply
+    alice.confirm(offer)
+    alice.node.sap.unwritten(lost)
+    clock.advance(31)
+    assert alice.poll() == []
