@@ -103,6 +103,7 @@ class Delivery:
         self._domains = domains
         self._token = token
         self._flushing: dict[str, _Flush] = {}
+        self._latest = 0
         sessions.on_opened.append(self._opened)
         sessions.on_closed.append(self._closed)
 
@@ -125,7 +126,7 @@ class Delivery:
         elif not targets and incoming.validity == 0:
             limits = _NO_ROOM
         now = self._clock.seconds()
-        at = int(now * 1e6)
+        at = self._latest = max(int(now * 1e6), self._latest + 1)  # in order of arrival
         message = StoredMessage(
             id=self._token(),
             recipient=aor,

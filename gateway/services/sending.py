@@ -69,6 +69,7 @@ class Sending:
         self._call_id = call_id
         self._numbers = numbers
         self._deadlines = Deadlines(clock, config.gateway.hold)
+        self._latest = 0
         # Who is in flight on a line, and who waits for his turn behind him.
         self._turns: dict[Line, deque[defer.Deferred[None]]] = {}
 
@@ -132,8 +133,8 @@ class Sending:
         date_time: datetime | None,
     ) -> StoredMessage:
         """Make the message for one recipient, as it is kept if it has to be."""
-        now = self._clock.seconds()
-        at = int(now * 1e6)
+        # Later than the one before, whatever the clock: what waits is kept in order.
+        at = self._latest = max(int(self._clock.seconds() * 1e6), self._latest + 1)
         headers = {
             "call_id": self._call_id(),
             "tag": self._call_id(),
