@@ -138,7 +138,7 @@ class Crowd:
         events = self._poll.poll(_PATIENCE)
         if not events:
             raise TimeoutError("nobody is answered any more")
-        found = []
+        found: list[tuple[Seat, bytes]] = []
         for handle, _ in events:
             seat = self._by_handle.get(handle)
             if seat is None:

@@ -185,7 +185,8 @@ def _storing(service: Service, name: str, anchor: Server, beside: str) -> Line:
         anchor_value=bare["rate"],
         goal=">= 3",
         note=f"p50 {found['p50_ms']:.1f} ms, p99 {found['p99_ms']:.1f} ms; processor "
-        f"{found['cpu_us']:.0f} us each, anchor {bare['cpu_us']:.0f} us; flush {flushed:.0f} us",
+        f"{found['cpu_us']:.0f} us each, anchor {bare['cpu_us']:.0f} us; "
+        f"flush {flushed:.0f} us",
         details={**found, "anchor": bare, "flush_us": flushed},
     )
 
