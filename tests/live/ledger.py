@@ -28,12 +28,14 @@ class Entry:
     """One text: how often it was tried, and under which ids it arrived.
 
     ``ids`` are MessageIDs at handsets, Call-IDs at SIP users. ``settled``: the way to
-    the SIP side has ended, so that it must not come there once more.
+    the SIP side has ended, so that it must not come there once more. ``reported``: its
+    sender was told later that it did not arrive.
     """
 
     tries: int = 0
     acknowledged: bool = False
     settled: bool = False
+    reported: bool = False
     ids: dict[str, int] = field(default_factory=dict)
 
 
@@ -76,6 +78,15 @@ class Ledger:
             self.entries[text].acknowledged = True
             if message_id:
                 self._named[message_id] = text
+
+    def reported(self, message_id: str) -> None:
+        """Note a DeliveryReport about a text that was taken over."""
+        with self._lock:
+            text = self._named.get(message_id)
+            if text is None:
+                self.fault(f"a report about {message_id}, which nobody was told of")
+            else:
+                self.entries[text].reported = True
 
     @property
     def acknowledgements(self) -> int:
@@ -144,7 +155,7 @@ class Ledger:
             return sorted(
                 text
                 for text, entry in self.entries.items()
-                if entry.acknowledged and not entry.ids
+                if entry.acknowledged and not (entry.ids or entry.reported)
             )
 
     def close(self) -> list[str]:
@@ -156,6 +167,11 @@ class Ledger:
                 f"{text!r}, tried {entry.tries} times, came as {sorted(entry.ids)}"
                 for text, entry in self.entries.items()
                 if len(entry.ids) > entry.tries
+            ]
+            faults += [
+                f"{text!r} was reported as failed, and came as {sorted(entry.ids)}"
+                for text, entry in self.entries.items()
+                if entry.reported and len(entry.ids) >= entry.tries
             ]
             faults += [
                 f"{number} has not ended: {row}"

@@ -228,7 +228,9 @@ class Mobile(Peer):
     """The user of a handset: sends, polls and confirms, in one session for ever.
 
     With ``recipient`` None he sends nothing; with ``comes_and_goes`` he logs out when
-    nothing is left for him, and in again after a while.
+    nothing is left for him, and in again after a while. When a confirmation dies, every
+    other one is said again (with ``stubborn`` every one); for the others the message
+    has to be offered once more.
     """
 
     def __init__(
@@ -239,11 +241,13 @@ class Mobile(Peer):
         recipient: str | None = None,
         *,
         comes_and_goes: bool = False,
+        stubborn: bool = False,
     ) -> None:
         super().__init__(ledger, name)
         self.recipient = recipient
         self.comes_and_goes = comes_and_goes
-        self.reports: list[Transaction] = []
+        self.stubborn = stubborn
+        self._lost_confirmations = 0
         self._domain = gateway.domain
         user = f"wv:{name}@{gateway.domain}"
         self.phone = Phone(gateway.http_port, user, gateway.password(name))
@@ -293,15 +297,22 @@ class Mobile(Peer):
             if offer is None:
                 return count
             if offer.name == "DeliveryReport-Request":
-                self.reports.append(offer)
+                self.ledger.reported(offer.text("MessageID"))
                 self._attempt(self.phone.succeed, offer)
                 continue
             assert offer.name == "NewMessage", offer.name
-            number = offer.text("MessageID")
-            self.ledger.came(self.name, offer.text("ContentData"), number)
-            if self._attempt(self.phone.confirm, offer) is not None:
-                self.ledger.confirm(number)
+            number, text = offer.text("MessageID"), offer.text("ContentData")
+            self.ledger.came(self.name, text, number)
+            self._confirm(offer)
         raise AssertionError("endless")
+
+    def _confirm(self, offer: Transaction) -> None:
+        while self._attempt(self.phone.confirm, offer) is None:
+            self._lost_confirmations += 1
+            again = self.stubborn or self._lost_confirmations % 2 == 0
+            if not again or self._over.is_set():
+                return
+        self.ledger.confirm(offer.text("MessageID"))
 
     def end(self) -> None:
         """Stop, and close the connection."""

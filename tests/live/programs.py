@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tests.components import HERE as COMPONENTS
 from tests.components.baresip import baresipctl
@@ -171,6 +172,10 @@ class Kamailio(Program):
 
     def contacts(self, user: str) -> list[str]:
         """Return the addresses at which a user is registered."""
+        return [binding["Address"] for binding in self.bindings(user)]
+
+    def bindings(self, user: str) -> list[dict[str, Any]]:
+        """Return what the core keeps of each contact of a user, by its own names."""
         asked = {
             "jsonrpc": "2.0",
             "method": "ul.lookup",
@@ -188,7 +193,7 @@ class Kamailio(Program):
             error.close()
             return []
         found = answer["result"]["Contacts"]
-        return [entry["Contact"]["Address"] for entry in found]
+        return [entry["Contact"] for entry in found]
 
 
 def _answers(port: int, domain: str) -> bool:
