@@ -1,4 +1,4 @@
-"""What the terminal handset and its SIP twin share: an errand, options, the keyboard.
+"""What the terminal handset and its SIP twin share: an errand, options, pauses.
 
 An errand is the one-line form: texts to send, texts to expect, a text to reply with;
 it is done when every text was taken and every expected one has come.
@@ -9,17 +9,19 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.protocols.basic import LineOnlyReceiver
+
+from gateway.cli._display import Display
 
 TIMEOUT: Final = 60.0
 """Seconds that an errand may take, unless ``--timeout`` says otherwise."""
+LONGEST_WAIT: Final = 30.0
+"""Seconds between two attempts to reach the other side, at the most."""
 
 
 @dataclass(slots=True)
@@ -28,18 +30,21 @@ class Errand:
 
     ``send`` takes address and text and returns a name for the sending, which `settled`
     gets with its outcome. Without texts to send or expect there is no errand: the
-    conversation is interactive and never done by itself.
+    conversation is interactive and never done by itself. ``heard`` is called with the
+    sender of each text that came.
     """
 
     send: Callable[[str, str], str]
     sends: Sequence[tuple[str, str]] = ()
     expects: Sequence[str] = ()
     reply: str | None = None
+    display: Display = field(default_factory=Display)
+    heard: Callable[[str], None] = lambda sender: None
     failure: str = ""
-    _missing: list[str] = field(default_factory=list)
-    _open: dict[str, str] = field(default_factory=dict)
+    _missing: list[str] | None = None
+    _open: dict[str, tuple[str, str]] = field(default_factory=dict)
     _early: list[tuple[str, str]] = field(default_factory=list)
-    _begun: bool = False
+    _up: bool = False
 
     @property
     def interactive(self) -> bool:
@@ -49,7 +54,8 @@ class Errand:
     @property
     def done(self) -> bool:
         """Whether everything was sent, taken and received."""
-        return self._begun and not (self.interactive or self._missing or self._open)
+        begun = self._missing is not None
+        return begun and not (self.interactive or self._missing or self.busy)
 
     @property
     def busy(self) -> bool:
@@ -62,19 +68,27 @@ class Errand:
         return self.done or bool(self.failure)
 
     def begin(self) -> None:
-        """Send what is to be sent; only once, however often the line came up."""
-        if self._begun:
+        """Send what is to be sent; once, however often the line came up."""
+        if self._up:
             return
-        self._begun = True
-        self._missing = list(self.expects)
+        self._up = True
         early, self._early = self._early, []
-        for address, text in [*self.sends, *early]:
+        if self._missing is None:
+            self._missing = list(self.expects)
+            early = [*self.sends, *early]
+        for address, text in early:
             self.say(address, text)
+
+    def hold(self) -> None:
+        """Keep what is unanswered until `begin`: the line it went out on is gone."""
+        self._up = False
+        self._early = [*self._open.values(), *self._early]
+        self._open.clear()
 
     def say(self, address: str, text: str) -> None:
         """Send one text, as soon as the line is up."""
-        if self._begun:
-            self._open[self.send(address, text)] = f"{text!r} to {address}"
+        if self._up:
+            self._open[self.send(address, text)] = (address, text)
         else:
             self._early.append((address, text))
 
@@ -83,35 +97,44 @@ class Errand:
         what = self._open.pop(name, None)
         if what is None or not outcome:
             return
+        line = f"{_sending(what)}: {outcome}"
         if self.interactive:
-            tell(f"{what}: {outcome}")
+            self.display.fault(line)
         else:
-            self.failure = self.failure or f"{what}: {outcome}"
+            self.failure = self.failure or line
 
     def arrived(self, sender: str, text: str) -> None:
         """Show a text that came, tick it off, and reply when told to."""
-        print(f"{sender}: {text}", flush=True)
-        met = next((wanted for wanted in self._missing if wanted in text), None)
+        self.display.arrived(sender, text)
+        self.heard(sender)
+        missing = self._missing or []
+        met = next((wanted for wanted in missing if wanted in text), None)
         if met is not None:
-            self._missing.remove(met)
+            missing.remove(met)
         if self.reply is not None and (met is not None or not self.expects):
             self.say(sender, self.reply)
 
+    def unsent(self) -> list[str]:
+        """Name what was said and not answered."""
+        return [_sending(what) for what in [*self._open.values(), *self._early]]
+
     def remaining(self) -> str:
         """Say what is still waited for."""
-        waiting = [f"an answer to {what}" for what in self._open.values()]
-        waiting += [f"the text {text!r}" for text in self._missing]
+        waiting = [f"an answer to {_sending(what)}" for what in self._open.values()]
+        waiting += [f"the text {text!r}" for text in self._missing or []]
         return ", ".join(waiting) or "the line to come up"
 
 
-def tell(line: str) -> None:
-    """Say something about the conversation, beside it: on standard error."""
-    print(line, file=sys.stderr, flush=True)
+def _sending(what: tuple[str, str]) -> str:
+    address, text = what
+    return f"{text!r} to {address}"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that both commands have."""
-    parser.add_argument("--password", required=True, help="- reads a line of input")
+    parser.add_argument(
+        "--password", help="- reads a line of input; without it, a terminal is asked"
+    )
     parser.add_argument(
         "--expect",
         metavar="TEXT",
@@ -129,20 +152,41 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def password(option: str, descriptor: int = 0) -> str:
+def password(option: str | None, descriptor: int = 0) -> str | None:
     """Give the password of ``--password``; a ``-`` takes a line of standard input.
 
-    A person at a terminal is asked, without an echo.
+    A person at a terminal is asked, without an echo, also where the option is missing;
+    None says that nobody can be asked.
     """
-    if option != "-":
+    if option not in (None, "-"):
         return option
     if os.isatty(descriptor):
         return getpass.getpass()
+    if option is None:
+        return None
     # Byte by byte: what follows the line belongs to the conversation.
     line = bytearray()
     while (byte := os.read(descriptor, 1)) not in (b"", b"\n"):
         line += byte
     return line.decode().rstrip("\r")
+
+
+class Backoff:
+    """The seconds before the next attempt: 1, 2, 4 … 30, and 1 again once it worked."""
+
+    __slots__ = ("_seconds",)
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def next(self) -> float:
+        """Give the seconds to wait now."""
+        self._seconds = min(2 * self._seconds or 1.0, LONGEST_WAIT)
+        return self._seconds
+
+    def reset(self) -> None:
+        """Learn that it worked."""
+        self._seconds = 0.0
 
 
 class Pause:
@@ -180,33 +224,3 @@ class Pause:
             self._waiting = None
             if timer is not None and timer.active():
                 timer.cancel()
-
-
-class Keyboard(LineOnlyReceiver):
-    """Lines typed by a person: text for the one addressed, or ``/to`` and ``/quit``."""
-
-    delimiter = b"\n"
-
-    def __init__(
-        self, to: str, say: Callable[[str, str], None], leave: Callable[[], None]
-    ) -> None:
-        self._to = to
-        self._say = say
-        self._leave = leave
-
-    def lineReceived(self, line: bytes) -> None:
-        """Take one line."""
-        text = line.decode("utf-8", "replace").strip()
-        command, _, rest = text.partition(" ")
-        if command == "/quit":
-            self._leave()
-        elif command == "/to":
-            self._to = rest.strip()
-        elif text and self._to:
-            self._say(self._to, text)
-        elif text:
-            tell("to whom? /to ADDRESS tells")
-
-    def connectionLost(self, reason: object = None) -> None:
-        """Leave at the end of the input."""
-        self._leave()

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urljoin
 
+from OpenSSL.SSL import Error as TlsError
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.error import (
     ConnectError,
     ConnectionDone,
@@ -40,6 +42,8 @@ _OK: Final = 200
 _REDIRECTS: Final = frozenset({301, 307})
 _MOST_REDIRECTS: Final = 3
 _CONNECT_SECONDS: Final = 10
+# More than a server may hold an answer back, with some for a slow line.
+_ANSWER_SECONDS: Final = 30
 _FAILURES: Final = (
     ConnectError,
     ConnectionDone,
@@ -91,6 +95,7 @@ class HttpLine:
 
     def __init__(self, reactor: Any, url: str, ca: Path | None = None) -> None:
         self._url = url
+        self._reactor = reactor
         self._pool = HTTPConnectionPool(reactor, persistent=True)
         # A retry is the handset's business: it knows which requests are safe.
         self._pool.retryAutomatically = False
@@ -104,8 +109,16 @@ class HttpLine:
     async def post(self, content_type: str, body: bytes) -> Posted:
         """Post one body, following redirects for good.
 
-        Raises Unreachable when there is no connection or no reply.
+        Raises Unreachable when there is no connection or no reply, a permanent one
+        where TLS fails.
         """
+        posting = Deferred.fromCoroutine(self._post(content_type, body))
+        try:
+            return await posting.addTimeout(_ANSWER_SECONDS, self._reactor)
+        except DeferredTimeout:
+            raise Unreachable(f"no answer in {_ANSWER_SECONDS} s") from None
+
+    async def _post(self, content_type: str, body: bytes) -> Posted:
         headers = Headers(
             {
                 "Content-Type": [content_type],
@@ -119,9 +132,10 @@ class HttpLine:
                 )
                 received = await readBody(response)
             except _FAILURES as error:
-                if _cancelled(error):
+                if _because(error, CancelledError):
                     raise CancelledError from None
-                raise Unreachable(_reason(error)) from None
+                tls = _because(error, TlsError)
+                raise Unreachable(_reason(error), permanent=tls) from None
             location = response.headers.getRawHeaders("Location", [""])[0]
             if response.code not in _REDIRECTS or not location:
                 kind = response.headers.getRawHeaders("Content-Type", [""])[0]
@@ -134,10 +148,10 @@ class HttpLine:
         await self._pool.closeCachedConnections()
 
 
-def _cancelled(error: Exception) -> bool:
-    """Whether it failed because the waiting was ended, as by a time limit."""
+def _because(error: Exception, cause: type[Exception]) -> bool:
+    """Whether it failed for that cause, as for the waiting that was ended."""
     reasons = getattr(error, "reasons", None) or ()
-    return any(reason.check(CancelledError) for reason in reasons)
+    return any(reason.check(cause) for reason in reasons)
 
 
 def _reason(error: Exception) -> str:

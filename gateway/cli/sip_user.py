@@ -16,8 +16,9 @@ from typing import Any, Final
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
-from gateway.cli._errand import Keyboard, add_options, password, tell
-from gateway.cli._sip_line import open_line
+from gateway.cli._display import Display
+from gateway.cli._errand import add_options, password
+from gateway.cli._sip_line import Line, open_line
 from gateway.cli._sip_terminal import SipTerminal
 from gateway.config import Core
 from gateway.errors import Malformed, Unreachable
@@ -35,22 +36,30 @@ async def _call(
     registered: Callable[[], None],
 ) -> int:
     """Talk within the time, and take the registration away whatever happened."""
-    talk = Deferred.fromCoroutine(terminal.converse(registered))
+    fault = terminal.display.fault
+    terminal.waiting = talk = Deferred.fromCoroutine(terminal.converse(registered))
     if not terminal.errand.interactive:
         talk.addTimeout(options.timeout, reactor)
     try:
         status = await talk
     except DeferredTimeout:
-        tell(f"timed out, waiting for {terminal.errand.remaining()}")
+        fault(f"timed out, waiting for {terminal.errand.remaining()}")
         status = 1
-    except (Unreachable, Malformed) as error:
-        tell(str(error))
+    except CancelledError:
+        fault("left without waiting for an answer")
         return 1
-    bye = Deferred.fromCoroutine(terminal.register(0))
+    except (Unreachable, Malformed) as error:
+        fault(str(error))
+        if terminal.errand.interactive:
+            for what in terminal.errand.unsent():
+                fault(f"not sent: {what}")
+        return 1
+    bye = Deferred.fromCoroutine(terminal.hang_up())
+    terminal.waiting = bye
     try:
         await bye.addTimeout(_LEAVE_SECONDS, reactor)
     except (DeferredTimeout, CancelledError, Unreachable, Malformed):
-        tell("no answer to the de-registration")
+        fault("no answer to the de-registration")
     return status
 
 
@@ -59,32 +68,32 @@ async def _main(
     options: argparse.Namespace,
     secret: str,
     registered: Callable[[], None],
+    shown: Display,
 ) -> int:
+    async def connect() -> Line:
+        return await open_line(
+            reactor, options.core, terminal.received, terminal.lost, options.ca
+        )
+
     terminal = SipTerminal(
         aor=options.aor,
         user=options.user or Uri.parse(options.aor).user or "",
         password=secret,
         clock=reactor,
         token=lambda: secrets.token_hex(8),
+        connect=connect,
+        display=shown,
     )
     terminal.errand.sends = [(to, text) for to, text in options.send]
     terminal.errand.expects = options.expect
     terminal.errand.reply = options.reply
-    try:
-        line = await open_line(
-            reactor, options.core, terminal.received, terminal.lost, options.ca
-        )
-    except Unreachable as error:
-        tell(str(error))
-        return 1
-    terminal.attach(line)
     if terminal.errand.interactive:
-        from gateway.cli._reactor import keyboard
+        from gateway.cli._reactor import seat
 
-        keyboard(Keyboard(options.to, terminal.type, terminal.leave))
+        seat(terminal, terminal.errand, shown, options.to)
     status = await _call(reactor, options, terminal, registered)
     terminal.close()
-    line.close()
+    await shown.finish()
     return status
 
 
@@ -141,6 +150,8 @@ def run(arguments: list[str]) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     secret = password(options.password)
+    if secret is None:
+        parser.error("--password is needed where no terminal can be asked")
     if not options.background:
         return _converse(options, secret, lambda: None)
     if not (options.send or options.expect):
@@ -164,6 +175,7 @@ def _converse(
     options: argparse.Namespace, secret: str, registered: Callable[[], None]
 ) -> int:
     # The reactor is chosen here and nowhere earlier.
-    from gateway.cli._reactor import react
+    from gateway.cli._reactor import display, react
 
-    return react(lambda reactor: _main(reactor, options, secret, registered))
+    with display(not (options.send or options.expect)) as shown:
+        return react(lambda reactor: _main(reactor, options, secret, registered, shown))

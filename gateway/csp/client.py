@@ -176,6 +176,11 @@ class Client:
         self._last_id = 0
         self._quiet_since: float | None = None
 
+    @property
+    def user_id(self) -> str:
+        """Who logs in."""
+        return self._account.user_id
+
     # -- what the user wants -----------------------------------------------------
 
     def login(self) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 
-import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.cli._errand import Errand, Keyboard, Pause, password
+from gateway.cli._errand import Errand, Pause, password
 
 
 class Sender:
@@ -143,32 +142,3 @@ class PauseTests(SynchronousTestCase):
         waiting.addErrback(lambda failure: None)
         waiting.cancel()
         self.assertEqual(self.clock.getDelayedCalls(), [])
-
-
-@pytest.fixture
-def keyboard():
-    said: list[tuple[str, str] | None] = []
-    board = Keyboard("bob", lambda *text: said.append(text), lambda: said.append(None))
-    return board, said
-
-
-def test_lines_go_to_the_one_addressed(keyboard):
-    board, said = keyboard
-    for line in (b"hello \r", b"", b"/to carol", b"h\xc3\xa9"):
-        board.lineReceived(line)
-    assert said == [("bob", "hello"), ("carol", "hé")]
-
-
-def test_without_an_addressee_the_way_to_name_one_is_told(keyboard, capsys):
-    board, said = keyboard
-    board.lineReceived(b"/to")
-    board.lineReceived(b"hello")
-    assert said == []
-    assert "/to ADDRESS" in capsys.readouterr().err
-
-
-def test_the_end_of_input_is_leaving(keyboard):
-    board, said = keyboard
-    board.lineReceived(b"/quit")
-    board.connectionLost()
-    assert said == [None, None]

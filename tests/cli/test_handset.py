@@ -107,7 +107,7 @@ class HandsetTests(SynchronousTestCase):
 
     def test_a_conversation_lasts_until_the_user_leaves(self):
         call = self.call(limit=None)
-        self.handset.say("wv:bob@example.com", "hello")
+        self.handset.type("wv:bob@example.com", "hello")
         self.clock.advance(100)
         self.assertNoResult(call)
         self.assertEqual(self.server.texts, ["hello"])
