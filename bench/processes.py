@@ -54,9 +54,9 @@ class Server(NamedTuple):
 
 
 @contextlib.contextmanager
-def listening(module: str, cpus: set[int]) -> Iterator[Server]:
+def listening(module: str, cpus: set[int], *arguments: str) -> Iterator[Server]:
     """Run one of our programs that prints its port."""
-    command = [sys.executable, "-m", module]
+    command = [sys.executable, "-m", module, *arguments]
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with running(command, cpus, **quiet) as process:
         assert process.stdout is not None
