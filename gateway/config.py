@@ -30,6 +30,7 @@ from gateway.configtable import (
 from gateway.errors import ConfigError
 
 __all__ = [
+    "Admin",
     "Binding",
     "BindingChecker",
     "Config",
@@ -123,6 +124,9 @@ class Session:
     poll_min: int
     multi_trans: int
     queue: int
+    login_failures: int
+    """Failed logins of an account within a minute; then it waits."""
+    login_failures_per_address: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +146,13 @@ class Log:
     """``[log]``: level is a name of ``twisted.logger.LogLevel``."""
 
     level: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admin:
+    """``[admin]``: metrics and health check; None without an endpoint."""
+
+    endpoint: Endpoint | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +177,7 @@ class Config:
     session: Session
     offline: Offline
     log: Log
+    admin: Admin
     bindings: tuple[Binding, ...]
 
 
@@ -222,6 +234,7 @@ def parse(
         session=reader.session(),
         offline=reader.offline(),
         log=reader.log(),
+        admin=reader.admin(),
         bindings=reader.bindings(bindings),
     )
     reader.finish()
@@ -334,6 +347,10 @@ class _Document:
             poll_min=table.duration("poll_min", 2, maximum=3600),
             multi_trans=table.integer("multi_trans", 8, minimum=1, maximum=64),
             queue=table.integer("queue", 255, minimum=1, maximum=65535),
+            login_failures=table.integer("login_failures", 10, minimum=1),
+            login_failures_per_address=table.integer(
+                "login_failures_per_address", 100, minimum=1
+            ),
         )
         if least > most:
             table.fault("keep_alive_min", "must not be above keep_alive_max")
@@ -369,6 +386,14 @@ class _Document:
         found = Log(level=table.choice("level", "info", _LEVELS))
         table.finish()
         return found
+
+    def admin(self) -> Admin:
+        table = self._section("admin")
+        endpoint = None
+        if "endpoint" in table:
+            endpoint = table.endpoint("endpoint", "tcp:9090:interface=127.0.0.1")
+        table.finish()
+        return Admin(endpoint=endpoint)
 
     def bindings(
         self, checkers: Mapping[str, BindingChecker] | None
@@ -452,7 +477,7 @@ def changes(old: Config, new: Config) -> tuple[str, ...]:
     Bindings are compared whole and in order, and named ``binding[1]`` and so on.
     """
     named: list[str] = []
-    for section in ("gateway", "store", "sip", "session", "offline", "log"):
+    for section in ("gateway", "store", "sip", "session", "offline", "log", "admin"):
         before, after = getattr(old, section), getattr(new, section)
         named += [
             f"{section}.{item.name}"

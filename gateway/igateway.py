@@ -7,8 +7,8 @@ user agent, and offers what can send. Interfaces here are zope's because
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from dataclasses import dataclass
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from zope.interface import Attribute, Interface
@@ -31,6 +31,7 @@ class Peer:
     bearer: str = "HTTP"  # "HTTP", "WSP" or "SMS": the words of SupportedBearer
     msisdn: str | None = None
     gone: bool = False
+    shared: bool = False  # the address is that of a proxy which many clients share
 
 
 @dataclass(slots=True)
@@ -43,6 +44,35 @@ class Reply:
     content_type: str = ""
     body: bytes = b""
     context: object = None
+
+
+Values = dict[tuple[str, ...], float]
+
+
+@dataclass(slots=True)
+class Figures:
+    """Counters and gauges of one moment: name → (text, label names, values)."""
+
+    counters: dict[str, tuple[str, tuple[str, ...], Values]] = field(
+        default_factory=dict
+    )
+    gauges: dict[str, tuple[str, tuple[str, ...], Values]] = field(default_factory=dict)
+
+    def counter(
+        self, name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, float]
+    ) -> None:
+        """Add a family of counters."""
+        self.counters[name] = (text, labels, dict(values))
+
+    def family(
+        self, name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, float]
+    ) -> None:
+        """Add a family of gauges."""
+        self.gauges[name] = (text, labels, dict(values))
+
+    def gauge(self, name: str, text: str, value: float) -> None:
+        """Add a gauge without labels."""
+        self.gauges[name] = (text, (), {(): value})
 
 
 class ISap(Interface):
@@ -96,6 +126,12 @@ class IGateway(Interface):
     sap: ISap = Attribute("The service access point.")
     ua: IUserAgent = Attribute("The SIP user agent.")
     config: Config = Attribute("The whole configuration.")
+
+    def figures() -> Coroutine[Any, Any, Figures]:
+        """Gather what the operator's meters show."""
+
+    def ills() -> Coroutine[Any, Any, list[str]]:
+        """Name what keeps the gateway from doing its work."""
 
 
 class IBinding(Interface):

@@ -35,7 +35,8 @@ from gateway.store.sql import SqlStore
 from gateway.supervisor import notify
 
 SIP = "sip"
-"""The binding behind the [sip] section; it has no table of its own."""
+ADMIN = "admin"
+"""The bindings behind the [sip] and [admin] sections; they have no tables."""
 
 
 def bindings(paths: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -49,7 +50,9 @@ def bindings(paths: tuple[Path, ...] = ()) -> dict[str, Any]:
 def load_config(path: Path | str) -> config.Config:
     """Read a configuration as the service does. Raises ConfigFaults."""
     found = bindings(config.plugin_path(path))
-    checkers: Mapping[str, Any] = {k: v for k, v in found.items() if k != SIP}
+    checkers: Mapping[str, Any] = {
+        word: plugin for word, plugin in found.items() if word not in (SIP, ADMIN)
+    }
     return config.load(path, checkers)
 
 
@@ -111,11 +114,17 @@ class Gateway(MultiService):
             secret=secrets.derive("sip nonces"),
         )
         self.sip = found[SIP].makeService(reactor, loaded.sip, self.node)
+        self.admin: Any = None
         self.parts = [
             (binding, found[binding.type].makeService(reactor, settings, self.node))
             for binding in loaded.bindings
             for settings in (binding.settings,)
         ]
+        if loaded.admin.endpoint is not None:
+            self.admin = found[ADMIN].makeService(
+                reactor, loaded.admin.endpoint, self.node
+            )
+            self.admin.setServiceParent(self)
         self.started: defer.Deferred[None] = defer.Deferred()
 
     def startService(self) -> None:
@@ -150,6 +159,8 @@ class Gateway(MultiService):
         ]
         for binding, part in self.parts:
             named += [f"{binding.type} {host}:{port}" for host, port in part.addresses]
+        if self.admin is not None:
+            named += [f"admin {host}:{port}" for host, port in self.admin.addresses]
         return named
 
     def _unstarted(self, failure: Any) -> None:

@@ -211,15 +211,17 @@ class Front(ServerFactory):
 
     def peer_of(self, connection: HttpConnection, headers: dict[bytes, bytes]) -> Peer:
         """Say who speaks; proxies are believed only when the operator trusts them."""
-        address, msisdn = connection.address, None
+        address, msisdn, shared = connection.address, None, False
         if self.config.trusted_proxies and self._trusted(address):
-            address = self._vouched_address(headers) or address
+            vouched = self._vouched_address(headers)
+            address, shared = vouched or address, vouched is None
             msisdn = next((headers[name] for name in _MSISDN if name in headers), None)
         return Peer(
             address,
             connection.port,
             self.secure,
             msisdn=None if msisdn is None else msisdn.decode("latin-1").strip(),
+            shared=shared,
         )
 
     def _vouched_address(self, headers: dict[bytes, bytes]) -> str | None:

@@ -7,7 +7,7 @@ docs/semantics.md 2 and 5. The directory of subscribers alone decides a login.
 from __future__ import annotations
 
 import hmac
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
@@ -36,6 +36,7 @@ from gateway.identity import Domains, WVAddress
 from gateway.igateway import Peer
 from gateway.log import Logger
 from gateway.services.sessions import FORCED, Sessions, re_established
+from gateway.services.throttle import Throttle
 from gateway.store import Store, Subscriber
 
 AVAILABLE = frozenset(
@@ -79,6 +80,9 @@ class Access:
             multi_trans=self._settings.multi_trans,
             session_limit=self._settings.per_user,
         )
+        self.outcomes: Counter[int] = Counter()
+        self._by_account = Throttle(self._settings.login_failures)
+        self._by_address = Throttle(self._settings.login_failures_per_address)
         self._nonces: OrderedDict[tuple[str, str], tuple[str, str, float]]
         self._nonces = OrderedDict()
 
@@ -89,8 +93,42 @@ class Access:
     ) -> tuple[LoginResponse, Session | None]:
         """Answer one step of a login; the session when it is open now.
 
-        Raises Refused with 409, 531, 543, 501, 604 or 605.
+        Raises Refused with 409, 531, 543, 501, 604 or 605, and with 503 when this
+        account or address has failed too often.
         """
+        try:
+            response, session = await self._throttled(request, version, peer)
+        except Refused as refusal:
+            self.outcomes[refusal.code] += 1
+            raise
+        self.outcomes[response.result.code] += 1
+        return response, session
+
+    async def _throttled(
+        self, request: LoginRequest, version: Version, peer: Peer
+    ) -> tuple[LoginResponse, Session | None]:
+        now = self._clock.seconds()
+        account = request.user_id.strip().casefold()
+        wait = self._by_account.wait(account, now)
+        if not peer.shared:
+            wait = max(wait, self._by_address.wait(peer.address, now))
+        if wait:
+            raise Refused(503, "Too many failed logins", try_again=wait)
+        try:
+            answer = await self._checked(request, version, peer)
+        except Refused as refusal:
+            if refusal.code in (409, 531, 604):
+                self._by_account.failed(account, now)
+                if not peer.shared:
+                    self._by_address.failed(peer.address, now)
+            raise
+        if answer[1] is not None:
+            self._by_account.passed(account)
+        return answer
+
+    async def _checked(
+        self, request: LoginRequest, version: Version, peer: Peer
+    ) -> tuple[LoginResponse, Session | None]:
         if request.session_id:
             if not self._settings.re_establish:
                 raise Refused(501, "Session re-establishment is not supported")

@@ -32,8 +32,9 @@ from gateway.csp.messaging import (
 from gateway.csp.presence import GetPresenceRequest
 from gateway.errors import Unreachable
 from gateway.identity import Domains
-from gateway.igateway import IGateway
+from gateway.igateway import Figures, IGateway
 from gateway.log import Logger
+from gateway.services import figures
 from gateway.services.access import Access
 from gateway.services.delivery import Delivery
 from gateway.services.embedded import EmbeddedCore, targets_gateway
@@ -57,6 +58,8 @@ SWEEP = 5.0
 """Seconds between two looks for expired messages."""
 UPKEEP = 60.0
 """Seconds between two sweeps of the store's tables."""
+TICK = 1.0
+"""Seconds between two looks at how late the reactor is."""
 RETRY = 2.0
 DRAIN = 5.0
 
@@ -96,11 +99,13 @@ class Node:
         self.incoming: Incoming | None = None
         self.core: EmbeddedCore | None = None
         self._secret = secret
+        self.lag = self._ticked = 0.0
         self._token = random
         self.sap = self._make_sap(unique)
         self._loops = [
             (SWEEP, task.LoopingCall(self._guarded, self.delivery.expire)),
             (UPKEEP, task.LoopingCall(self._guarded, self._upkeep)),
+            (TICK, task.LoopingCall(self._tick)),
         ]
 
     def _make_services(
@@ -171,6 +176,19 @@ class Node:
             self.delivery.confirmed,
             self.delivery.refill,
         )
+
+    async def figures(self) -> Figures:
+        """Gather what the operator's meters show; see ``IGateway``."""
+        return await figures.figures(self)
+
+    async def ills(self) -> list[str]:
+        """Name what is ill; see ``IGateway``."""
+        return await figures.ills(self)
+
+    def _tick(self) -> None:
+        now = self.clock.seconds()
+        self.lag = max(now - self._ticked - TICK, 0.0) if self._ticked else 0.0
+        self._ticked = now
 
     # -- addresses ---------------------------------------------------------------
 

@@ -17,9 +17,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from gateway.errors import Malformed, Unreachable
 from gateway.identity import request_uri
 from gateway.log import Logger
+from gateway.services.account import Account
 from gateway.services.ledger import TO_SIP, Ledger
 from gateway.services.registration import Registrations
-from gateway.services.ua import Account, UserAgent
+from gateway.services.ua import UserAgent
 from gateway.sip.message import NameAddr, Request, Response
 from gateway.store import Store, StoredMessage
 from gateway.translation import status
@@ -59,6 +60,9 @@ class Outbox:
         self._pauses: dict[IDelayedCall, defer.Deferred[None]] = {}
         self._stopped = False
         self.on_failed: Callable[[StoredMessage, int], None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._lines)
 
     def __contains__(self, line: Line) -> bool:
         return line in self._lines

@@ -18,8 +18,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from gateway.csp.session import Session
 from gateway.errors import Malformed, Unreachable
 from gateway.log import Logger
+from gateway.services.account import Account
 from gateway.services.sessions import FORCED, Sessions
-from gateway.services.ua import Account, UserAgent
+from gateway.services.ua import UserAgent
 from gateway.sip.message import Headers, Request, Response
 from gateway.sip.uri import NameAddr
 from gateway.store import Registration, Store

@@ -8,7 +8,7 @@ What must outlive the process stands in the store; this is a cache with one owne
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -63,6 +63,10 @@ class Sessions:
         return len(self._open)
 
     # -- finding -----------------------------------------------------------------
+
+    def all(self) -> Iterable[Session]:
+        """Give every open session that is in memory."""
+        return self._open.values()
 
     def get(self, session_id: str) -> Session | None:
         """Give an open session that is in memory."""

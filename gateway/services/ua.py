@@ -18,7 +18,7 @@ from zope.interface import implementer
 from gateway.errors import Malformed, Unreachable
 from gateway.igateway import ILink, IUserAgent
 from gateway.log import Logger
-from gateway.sip import digest
+from gateway.services.account import CHALLENGES, Account
 from gateway.sip.message import Request, Response
 from gateway.sip.transaction import (
     ClientTransaction,
@@ -42,8 +42,6 @@ DATAGRAM_MOST = 65_000
 """Bytes that no datagram can carry."""
 _VIA = 120
 _NOWHERE = Hop("udp", "", 0)
-_CHALLENGES = {401: "WWW-Authenticate", 407: "Proxy-Authenticate"}
-_ANSWERS = {401: "Authorization", 407: "Proxy-Authorization"}
 
 
 class NoAnswer(Unreachable):
@@ -52,75 +50,6 @@ class NoAnswer(Unreachable):
 
 Progress = Callable[[Response], None]
 Take = Callable[[ServerTransaction, Request, Hop], None]
-
-
-@dataclass(slots=True)
-class _Known:
-    """A challenge that was met, and how often its nonce was used since."""
-
-    challenge: digest.Challenge
-    count: int = 0
-
-
-@dataclass(slots=True)
-class Account:
-    """What a user needs towards the core: credentials and the road it gave him."""
-
-    aor: str
-    user: str = ""
-    password: str = field(default="", repr=False)
-    route: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
-    _known: dict[int, _Known] = field(default_factory=dict, repr=False)
-
-    def authorize(self, request: Request, cnonce: Callable[[], str]) -> dict[int, str]:
-        """Add the answers to the challenges met before; the nonces answered.
-
-        Each nonce has a count of its own, or a strict server takes it for a replay.
-        """
-        answered: dict[int, str] = {}
-        for status, known in self._known.items():
-            known.count += 1
-            answered[status] = known.challenge.nonce
-            request.headers.set(
-                _ANSWERS[status],
-                digest.authorization(
-                    known.challenge,
-                    method=request.method,
-                    uri=request.uri,
-                    username=self.user,
-                    password=self.password,
-                    body=request.body,
-                    cnonce=cnonce(),
-                    nc=known.count,
-                ),
-            )
-        return answered
-
-    def challenged(self, response: Response, answered: dict[int, str]) -> bool:
-        """Learn the challenge of a 401 or 407; False when it cannot be answered.
-
-        ``answered`` holds the nonces that the refused request carried. Of two requests
-        on their way at once both may be given the same nonce, which is no refusal.
-        """
-        offered = response.headers.values(_CHALLENGES[response.status])
-        challenge = digest.choose(offered)
-        if challenge is None or not self.user:
-            return False
-        if answered.get(response.status) == challenge.nonce:
-            return False  # the very nonce that was just answered: refused
-        known = self._known.get(response.status)
-        if known is None or known.challenge.nonce != challenge.nonce:
-            self._known[response.status] = _Known(challenge)
-        return True
-
-    def newest(self, status: int) -> digest.Challenge:
-        """Give the challenge that was learnt last from a 401 or a 407."""
-        return self._known[status].challenge
-
-    def forget(self) -> None:
-        """Drop the challenges met: the credentials are others now."""
-        self._known.clear()
 
 
 @dataclass(slots=True)
@@ -316,7 +245,7 @@ class UserAgent:
     ) -> Response | defer.Deferred[Response]:
         """Pass a response on, but answer a challenge and leave an overloaded hop."""
         status = response.status
-        if status in _CHALLENGES:
+        if status in CHALLENGES:
             if asking.may_answer(response):
                 _next_cseq(asking.request)
                 return self._ask(asking)
@@ -338,6 +267,15 @@ class UserAgent:
     def _recovered(self, hop: Hop) -> None:
         if self._failed.pop(hop, None) is not None:
             self._log.info("core {hop} answers again", hop=_shown(hop))
+
+    def core_states(self) -> list[tuple[Hop, bool]]:
+        """Give each core address and whether it is not passed over now."""
+        now = self._clock.seconds()
+        return [(hop, self._failed.get(hop, 0.0) <= now) for hop in self.cores]
+
+    def counts(self) -> dict[str, int]:
+        """Give how many SIP transactions there are, by kind."""
+        return self._layer.counts()
 
     def _candidates(self) -> Sequence[Hop]:
         if not self._failed:

@@ -8,7 +8,7 @@ import pytest
 from zope.interface import implementer
 
 from gateway.igateway import ILink
-from gateway.services.ua import Account
+from gateway.services.account import Account
 from gateway.sip import digest
 from gateway.sip.message import Request, Response, parse
 from gateway.sip.transaction import Hop

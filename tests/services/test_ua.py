@@ -6,7 +6,8 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from gateway.errors import Unreachable
-from gateway.services.ua import Account, NoAnswer, UserAgent
+from gateway.services.account import Account
+from gateway.services.ua import NoAnswer, UserAgent
 from gateway.sip.digest import Challenger, parse_credentials
 from gateway.sip.message import Request, Response
 from gateway.sip.transaction import Hop
