@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import signal
 
 import pytest
 
@@ -148,3 +149,38 @@ def test_a_sip_user_without_the_password_is_refused(service, bob, handset, sip_u
     refused = mallory.message("sip:carol@im.example.test", "it is me, bob")
     assert refused.status in {401, 403, 407}
     assert carol.poll().body == b""
+
+
+def test_a_faulty_configuration_never_starts(gateway, tmp_path):
+    service = gateway()
+    assert service.stop() == 0
+    text = service.config.read_text()
+    service.config.write_text(
+        text.replace("hold", "holt") + "[offline]\nmax_age = -1\n"
+    )
+    already = len(service.output())
+    with pytest.raises(RuntimeError, match="ended"):
+        service.start()
+    assert service.finish() == 1
+    said = service.output()[already:].splitlines()
+    assert len(said) == 2
+    assert all(line.startswith(str(service.config)) for line in said)
+    assert any("gateway.holt" in line and "hold" in line for line in said)
+    assert any("offline.max_age" in line for line in said)
+
+
+def test_a_reload_keeps_the_sessions_and_the_old_on_a_fault(service, handset):
+    carol = handset(service, "carol")
+    carol.open()
+    text = service.config.read_text()
+
+    def reload(more: str, answer: str) -> None:
+        service.config.write_text(text + more)
+        already = len(service.output())
+        service.signal(signal.SIGHUP)
+        service.wait_for(lambda: answer in service.output()[already:], answer)
+
+    reload("[log]\nlevel = 'debug'\n", "reloaded: log.level")
+    reload("[log]\nlevel = 'loud'\n", "not reloaded")
+    assert "log.level" in service.output().rpartition("not reloaded")[2]
+    assert carol.keep_alive().code == "200"
