@@ -174,6 +174,17 @@ def test_identities_that_users_assert_are_stripped(loop):
     assert primitive.message_info.sender.user.user_id == "wv:bob@example.com"
 
 
+def test_no_user_sees_what_another_prefers_to_be_called(loop):
+    carol = Phone(loop, "carol")
+    assert carol.register().status == 200
+    bob = Phone(loop, "bob")
+    forged = "P-Preferred-Identity: <sip:president@example.com>"
+    assert bob.write("sip:carol@example.com", "x", forged) == 200
+    [came] = carol.received()
+    assert "P-Preferred-Identity" not in came.headers
+    assert came.headers.get("P-Asserted-Identity") == "<sip:bob@example.com>"
+
+
 @pytest.mark.parametrize(
     "route",
     [

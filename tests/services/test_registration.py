@@ -228,3 +228,23 @@ def test_a_defect_stops_no_binding(clock, core, node, alice, monkeypatch, failur
     failures.clear()
     clock.pump([10.0] * 30)
     assert len(registers(core)) >= 2
+
+
+def test_a_crash_in_the_middle_of_a_challenge_repeats_no_cseq(make, core, node):
+    """The answer to the challenge went out, and the process died before its end."""
+
+    def script(request):
+        if request.headers.get("Authorization") is not None:
+            return None
+        response = request.response(401, tag="core")
+        challenge = 'Digest realm="core", nonce="n1", qop="auth"'
+        response.headers.set("WWW-Authenticate", challenge)
+        return response
+
+    core.script = script
+    Handset(node).open()
+    used = [request.cseq.number for request in registers(core)]
+    assert len(used) == 2
+    again = Core()
+    make(core=again, store=node.store)
+    assert registers(again)[0].cseq.number > max(used)
