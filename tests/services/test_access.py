@@ -260,15 +260,15 @@ def test_the_same_client_has_one_session(node: Node) -> None:
 def test_the_user_has_so_many_sessions_and_no_more(make: Callable[..., Node]) -> None:
     """The one that was silent longest gives way."""
     node = make(session={"per_user": 2})
-    clock = node.clock
-    handsets = []
-    for number in range(3):
-        handsets.append(Handset(node, client=f"http://h/{number}").open())
-        clock.advance(1)
-    handsets[1].poll()
+    first, second, third = (
+        Handset(node, client=f"http://h/{number}") for number in range(3)
+    )
+    for step in (first.open, second.open, first.poll, third.open):
+        step()
+        node.clock.advance(1)
     assert node.sessions.count("sip:alice@example.com") == 2
-    assert primitives(handsets[0].poll()) != []
-    assert handsets[1].poll() == handsets[2].poll() == []
+    assert [type(p) for p in primitives(second.poll())] == [Disconnect]
+    assert first.poll() == third.poll() == []
 
 
 def test_logging_in_again_does_not_take_the_user_off_the_core(

@@ -225,14 +225,19 @@ def test_a_session_taken_up_has_no_farewell_left(alice: Handset, clock: Clock) -
 
 
 @pytest.mark.requirement("T-6-09")
-def test_another_client_must_negotiate(alice: Handset) -> None:
-    """CapabilityRequest T."""
+def test_another_client_must_negotiate(alice: Handset, core: Core) -> None:
+    """CapabilityRequest T; nothing is offered to it before it did."""
     old = alice.session
     alice.ask("<Logout-Request/>")
     other = Handset(alice.node, client="http://another/")
     response = again(other, old)
     assert response.session_id == old
     assert response.capability_request is True
+    core.ask(message_to("alice"))
+    other.ask(KEEP_ALIVE)
+    assert b"NewMessage" not in other.reply.body
+    other.negotiate(multi=2)
+    assert b"NewMessage" in other.reply.body
 
 
 @pytest.mark.requirement("T-6-11", "T-6-12")
