@@ -84,7 +84,8 @@ class ISap(Interface):
         """Answer one body of the data channel.
 
         Raises Malformed (HTTP 400), UnsupportedMedia (415) or TooLarge (413) when the
-        body has had no effect at all.
+        body has had no effect at all; Unreachable (503) when what it confirms cannot
+        be committed now.
         """
 
     def opens_session(content_type: str, body: bytes) -> bool:

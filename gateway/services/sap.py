@@ -221,7 +221,10 @@ class Sap:
         return self._compose(syntax, exchange)
 
     async def _response(self, session: Session, transaction: Transaction) -> None:
-        """Take the handset's answer to an offer; it counts once it is committed."""
+        """Take the handset's answer to an offer; it counts once it is committed.
+
+        Raises Unreachable when it cannot be: the reply must not look like a yes.
+        """
         primitive = transaction.primitive
         message_id = None
         if isinstance(primitive, MessageDelivered):
@@ -230,10 +233,12 @@ class Sap:
         try:
             await self._confirmed(session, offer, primitive)
         except Unreachable as error:
-            # The handset expects no answer: it will be offered the message once more.
-            self._log.warn("a confirmation is lost: {cause}", cause=str(error))
+            # There is no CSP answer to a response that could say so: the exchange
+            # fails as a whole (HTTP 503), and the message is offered once more.
+            self._log.warn("a confirmation is not kept: {cause}", cause=str(error))
             if offer is not None:
                 session.keep(offer)
+            raise
 
     async def _more(self, session: Session) -> None:
         """Read on what the queue of a session had no room for."""

@@ -358,20 +358,21 @@ def failing(node: Node, name: str) -> Callable[[], None]:
 def test_a_confirmation_that_cannot_be_kept_loses_nothing(
     alice: Handset, core: Core, clock: Clock
 ) -> None:
-    """The message is offered again, and a request in the same POST is answered."""
+    """The whole exchange fails, so that nobody takes it for kept; it may come again."""
     queue(core, "hello")
     (offer,) = alice.poll()
     repair = failing(alice.node, "finish_message")
-    message = alice.post(
-        alice.transaction(delivered(message_id_of(offer)), "Response", offer.id),
-        alice.transaction(KEEP_ALIVE),
+    confirmation = alice.transaction(
+        delivered(message_id_of(offer)), "Response", offer.id
     )
-    assert message is not None
-    assert isinstance(message.transactions[0].primitive, KeepAliveResponse)
+    with pytest.raises(Unreachable):
+        alice.post(confirmation, alice.transaction(KEEP_ALIVE))
     repair()
     clock.advance(31)
     assert alice.poll() == [offer]
-    alice.confirm(offer)
+    answer = alice.post(confirmation, alice.transaction(KEEP_ALIVE))
+    assert answer is not None
+    assert isinstance(answer.transactions[0].primitive, KeepAliveResponse)
     clock.advance(31)
     assert alice.poll() == []
 
