@@ -98,10 +98,12 @@ def test_more_than_a_session_holds_comes_in_order(core, make):
     assert contents(alice) == texts
 
 
-def test_messages_of_one_instant_come_in_order(core, node):
+def test_messages_of_one_instant_come_in_order(clock, core, node):
     texts = [str(number) for number in range(20)]
+    begun = clock.seconds()
     for text in texts:
-        core.ask(message_to("alice", text))
+        core.receive(message_to("alice", text))
+    assert clock.seconds() == begun
     assert contents(Handset(node).open()) == texts
 
 
