@@ -20,7 +20,8 @@ from twisted.internet import defer, endpoints
 from twisted.internet.error import CannotListenError
 from twisted.plugin import IPlugin
 from twisted.python.failure import Failure
-from twisted.web.resource import NoResource, Resource
+from twisted.web.pages import notFound
+from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface import implementer
 
@@ -110,16 +111,23 @@ class Health(_Page):
         return 503 if ills else 200, b"text/plain; charset=utf-8", text.encode()
 
 
+class _Root(Resource):
+    """Everything that is no page."""
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        """Say which pages there are."""
+        return notFound(message="There are /metrics and /healthz.")
+
+
 class AdminService(Service):
     """Owns the listener of the administration's pages."""
 
     def __init__(self, reactor: Any, endpoint: Endpoint, gateway: IGateway) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
-        root = Resource()
+        root = _Root()
         root.putChild(b"metrics", Metrics(gateway))
         root.putChild(b"healthz", Health(gateway))
-        root.putChild(b"", NoResource("see /metrics and /healthz"))
         self._site = Site(root, timeout=30)
         self._site.noisy = False
         self._port: Any = None
