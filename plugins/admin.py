@@ -63,8 +63,15 @@ class _Page(Resource):
         super().__init__()
         self._gateway = gateway
 
-    def render_GET(self, request: Any) -> int:
-        """Answer GET (and HEAD)."""
+    def render(self, request: Any) -> Any:
+        """Answer GET and HEAD, nothing else."""
+        if request.method not in (b"GET", b"HEAD"):
+            request.setResponseCode(405)
+            request.setHeader(b"allow", b"GET, HEAD")
+            return b"this page is read only\n"
+        return self._read(request)
+
+    def _read(self, request: Any) -> int:
         gone: list[Any] = []
         request.notifyFinish().addErrback(gone.append)
 
@@ -114,7 +121,7 @@ class Health(_Page):
 class _Root(Resource):
     """Everything that is no page."""
 
-    def getChild(self, path: bytes, request: Any) -> Resource:
+    def getChild(self, path: bytes, request: Any) -> Any:
         """Say which pages there are."""
         return notFound(message="There are /metrics and /healthz.")
 
