@@ -38,7 +38,7 @@ core = "sip:127.0.0.1:{core};transport={transport}"
 type = "csp-http"
 endpoint = "tcp:{http}:interface=127.0.0.1"
 """
-_START = 30.0
+_START = 120.0
 SQLITE = "sqlite:///state/gateway.db"
 
 
