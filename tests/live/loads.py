@@ -176,7 +176,8 @@ class CoreSender(Peer):
             if status // 100 == 2:
                 self.ledger.acknowledged(text)
                 return
-            if status not in (408, 480, 500, 503, 504):
+            # 407 to credentials: the core began anew between challenge and answer.
+            if status not in (407, 408, 480, 500, 503, 504):
                 raise AssertionError(f"{text!r} was answered {status}")
             time.sleep(_AWAY)
 
@@ -254,9 +255,10 @@ class Mobile(Peer):
 
     def step(self) -> None:
         """Send one message, then take what there is."""
-        if not self.phone.session and not self._attempt(self.phone.open):
+        if not self.phone.session and not self._attempt(self._open):
             # Half a login is no session that is used.
             self.phone.session = ""
+            time.sleep(_AWAY)
             return
         if self.recipient is not None and not self.still.is_set():
             self._send(self.recipient)
@@ -265,10 +267,16 @@ class Mobile(Peer):
                 self.phone.session = ""
                 self._over.wait(_LOGGED_OUT)
 
+    def _open(self) -> bool:
+        if self.phone.login().code != "200":
+            return False
+        agreed = self.phone.negotiate(), self.phone.services()
+        return not any(answer.code == "503" for answer in agreed)
+
     def _attempt(self, request: Callable[..., Any], *arguments: Any) -> Any:
         """Do a request; None, after a pause, when its POST died."""
         try:
-            return request(*arguments) or True
+            return request(*arguments)
         except Lost:
             time.sleep(_AWAY)
             return None

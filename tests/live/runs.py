@@ -54,7 +54,7 @@ class Run:
         """Wait until ready; the first fault in the accounts ends the run at once."""
 
         def ready_or_wrong() -> bool:
-            assert not self.ledger.faults
+            assert not self.ledger.faults, self.ledger.faults[:10]
             return ready()
 
         try:
@@ -77,4 +77,5 @@ class Run:
         self.end()
         assert self.gateway.stop() == 0
         self.look()
-        assert self.ledger.close() == []
+        faults = self.ledger.close()
+        assert not faults, faults[:20]
