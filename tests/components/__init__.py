@@ -101,5 +101,6 @@ COMPONENTS: dict[str, Component] = {
             probes=("/usr/lib/postgresql/*/bin/initdb",),
         ),
         Component(name="strace", packages=("strace",), probes=("strace",)),
+        Component(name="tmux", packages=("tmux",), probes=("tmux",)),
     )
 }

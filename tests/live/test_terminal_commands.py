@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.live.tmux import Tmux
 
 PROGRAM = str(Path(sys.executable).parent / "imps-gateway")
 DOMAIN = "im.example.test"
@@ -85,3 +88,100 @@ def test_a_sip_user_talks_over_the_embedded_core(gateway):
 def test_the_check_of_the_start_says_ok(gateway):
     service = gateway()
     assert service.cli("check-config", str(service.config)) == "ok\n"
+
+
+@pytest.fixture
+def tmux(stage):
+    """Start a terminal for several people."""
+    return stage.start(Tmux(stage.folder))
+
+
+@pytest.fixture
+def people(gateway, tmux):
+    """Start the service, and give a handset and a SIP user in a conversation."""
+    service = gateway()
+    carol = [
+        *(PROGRAM, "handset", f"http://127.0.0.1:{service.http_port}/csp"),
+        *("--user", f"wv:carol@{DOMAIN}"),
+    ]
+    dave = [
+        *(PROGRAM, "sip-user"),
+        *("--core", f"sip:127.0.0.1:{service.sip_port};transport=tcp"),
+        *("--aor", f"sip:dave@{DOMAIN}", "--password", "dave"),
+        *("--to", f"sip:carol@{DOMAIN}"),
+    ]
+    handset = tmux.open(carol)
+    handset.sees("Password:")
+    handset.enter(service.password("carol"))
+    handset.sees("logged in")
+    sip = tmux.open(dave)
+    sip.sees("registered")
+    return service, handset, sip
+
+
+@pytest.mark.component("tmux")
+def test_two_people_talk_at_their_terminals(people):
+    service, carol, dave = people
+    carol.enter("/to wv:dave@" + DOMAIN)
+    carol.ends_with(f"wv:dave@{DOMAIN}>")
+    carol.enter("Grüße, 世界 👋")
+    dave.sees(f"sip:carol@{DOMAIN} Grüße, 世界 👋")
+    # What comes while one types stands above the row that is typed in.
+    carol.type("wait")
+    carol.press("Left", "Left")
+    dave.enter("hello")
+    carol.sees(f"wv:dave@{DOMAIN} hello")
+    carol.ends_with(f"wv:dave@{DOMAIN}> wait")
+    carol.type("ö")
+    carol.press("BSpace", "End")
+    carol.type("!")
+    carol.ends_with(f"wv:dave@{DOMAIN}> wait!")
+    carol.press("Enter")
+    dave.sees(f"sip:carol@{DOMAIN} wait!")
+    carol.press("Up", "Up")
+    carol.ends_with(f"wv:dave@{DOMAIN}> Grüße, 世界 👋")
+    carol.press("C-c")
+    carol.enter("/who")
+    carol.sees(f"wv:dave@{DOMAIN} has written 1 text")
+    carol.enter("/xml")
+    carol.enter("seen")
+    carol.sees("</SendMessage-Request>")
+    dave.enter("/sip")
+    dave.enter("/quit")
+    assert dave.status() == 0
+    dave.sees('response="••••"')
+    carol.press("C-d")
+    assert carol.status() == 0
+    assert service.password("carol") not in carol.screen()
+
+
+@pytest.mark.component("tmux")
+def test_a_conversation_outlasts_the_gateway(people):
+    service, carol, dave = people
+    carol.enter(f"/to wv:carol@{DOMAIN}")
+    service.stop(signal.SIGKILL)
+    carol.sees("the gateway is away")
+    dave.sees("the core is away")
+    carol.enter("a note to myself")
+    carol.ends_with(f"(away) wv:carol@{DOMAIN}>")
+    dave.enter("are you there?")
+    service.start()
+    carol.sees("the gateway is back")
+    carol.sees(f" wv:carol@{DOMAIN} a note to myself")
+    dave.sees("the core is back")
+    carol.sees(f"wv:dave@{DOMAIN} are you there?")
+
+
+@pytest.mark.component("tmux")
+def test_a_refused_login_is_told_and_leaves_a_terminal_in_order(gateway, tmux):
+    service = gateway()
+    url = f"http://127.0.0.1:{service.http_port}/csp"
+    login = f"{PROGRAM} handset {url} --user wv:carol@{DOMAIN} --password wrong"
+    shell = tmux.open(["sh", "-c", f"{login}; echo status $?; stty -a; read line"])
+    shell.sees("the login was refused: 409")
+    shell.sees("status 1")
+    shell.sees(" icanon")
+    shell.sees(" echo ")
+    shell.enter("and echoes")
+    shell.sees("and echoes")
+    assert shell.status() == 0

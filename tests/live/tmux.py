@@ -1,0 +1,114 @@
+"""A person at a terminal, played by tmux: types keys and reads the screen."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+from tests.live.programs import Program, wait_until
+
+COLUMNS, ROWS = 100, 30
+
+
+class Tmux(Program):
+    """A tmux server of our own, with no configuration; each pane runs one command.
+
+    Panes stay when their command has ended, so that their last words can be read.
+    """
+
+    def __init__(
+        self, folder: Path, *, size: tuple[int, int] = (COLUMNS, ROWS)
+    ) -> None:
+        self.socket = folder / "tmux"
+        self.size = size
+        # -D: in the foreground, as a child that ends with the test.
+        command = ["tmux", "-D", "-f", "/dev/null", "-S", str(self.socket)]
+        environment = {"LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
+        super().__init__(command, folder / "tmux.log", environment)
+
+    def start(self) -> None:
+        """Start it and wait until it takes commands."""
+        super().start()
+        self.wait_for(self.socket.exists, "tmux")
+        self.run("set-option", "-g", "remain-on-exit", "on")
+        self.run("set-option", "-g", "default-terminal", "tmux-256color")
+
+    def run(self, *words: str) -> str:
+        """Run one command of tmux; give what it prints."""
+        done = subprocess.run(
+            ["tmux", "-u", "-S", str(self.socket), *words],
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, (words, done.stderr)
+        return done.stdout
+
+    def open(self, command: list[str], **environment: str) -> Pane:
+        """Run a command in a window of its own."""
+        columns, rows = map(str, self.size)
+        settings = [f"-e{name}={value}" for name, value in environment.items()]
+        name = self.run(
+            *("new-session", "-d", "-P", "-F", "#{pane_id}", "-x", columns, "-y", rows),
+            *settings,
+            shlex.join(command),
+        )
+        return Pane(self, name.strip())
+
+
+class Pane:
+    """One terminal."""
+
+    def __init__(self, tmux: Tmux, name: str) -> None:
+        self._tmux = tmux
+        self._name = name
+
+    def type(self, text: str) -> None:
+        """Type a text, without Enter."""
+        self._tmux.run("send-keys", "-t", self._name, "-l", "--", text)
+
+    def press(self, *keys: str) -> None:
+        """Press keys by tmux's names for them: ``Enter``, ``Left``, ``C-c``."""
+        self._tmux.run("send-keys", "-t", self._name, *keys)
+
+    def enter(self, text: str) -> None:
+        """Type a line."""
+        self.type(text)
+        self.press("Enter")
+
+    def screen(self, *, colours: bool = False) -> str:
+        """Read the screen; with ``colours`` as a terminal would be told to draw it."""
+        options = ["-e"] if colours else []
+        return self._tmux.run("capture-pane", "-p", *options, "-t", self._name)
+
+    def rows(self) -> list[str]:
+        """Read the rows of the screen that have anything on them."""
+        return [row for row in self.screen().splitlines() if row]
+
+    def sees(self, text: str) -> None:
+        """Wait until a text is on the screen, in one row."""
+        self._wait(lambda: any(text in row for row in self.rows()), text)
+
+    def ends_with(self, row: str) -> None:
+        """Wait until the last row of the screen, where one types, is that one."""
+        self._wait(lambda: self.rows()[-1:] == [row], row)
+
+    def status(self) -> int:
+        """Wait until the command has ended; give its exit status."""
+        self._wait(lambda: self._shows("#{pane_dead}") == "1", "the end")
+        return int(self._shows("#{pane_dead_status}"))
+
+    def _shows(self, format: str) -> str:
+        wanted = ("display-message", "-p", "-t", self._name, format)
+        return self._tmux.run(*wanted).strip()
+
+    def _wait(self, ready, what: str) -> None:
+        try:
+            wait_until(ready, what)
+        except TimeoutError as error:
+            raise AssertionError(f"no {what!r} in\n{self.screen()}") from error
