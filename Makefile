@@ -12,10 +12,12 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 COMPONENTS ?= required
 # Seconds for each decoder.
 FUZZ_SECONDS ?= 60
+# How often `make soak` kills the service, on each store.
+SOAK_KILLS ?= 200
 # An address to which `make run` opens the gateway; loopback when empty.
 LAN ?=
 
-.PHONY: run test lint bench fuzz conformance venv components clean
+.PHONY: run test lint bench fuzz soak conformance venv components clean
 
 run: venv
 	@$(BIN)/imps-gateway run-demo --config etc/demo.toml $(if $(LAN),--lan $(LAN))
@@ -33,6 +35,11 @@ lint: $(VENV)/.test $(VENV)/.lint
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench
+
+# With SOAK_SEED=… the kills of an earlier run come again, as far as load is alike.
+soak: components $(VENV)/.test
+	SOAK_KILLS=$(SOAK_KILLS) $(BIN)/python -m pytest tests/live/test_kill.py \
+		-k "kills_on" --log-cli-level=INFO
 
 # A finding ends it, with its log; the input is kept in var/.
 fuzz: $(VENV)/.fuzz
