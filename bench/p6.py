@@ -1,4 +1,4 @@
-"""P6: the cost of a request when there are many sessions, and of a poll from long queues.
+"""P6: a request while there are many sessions, and a poll before a long queue.
 
 The figures are processor time of the service for a request. Two services stand side by
 side, one with 100 sessions and one with 100 000, each session another user's; they are
