@@ -10,11 +10,17 @@ import errno
 import ipaddress
 import socket
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet import defer, endpoints, error, protocol
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IOpenSSLClientConnectionCreator,
+    IStreamClientEndpoint,
+)
+from twisted.internet.ssl import optionsForClientTLS
 from twisted.plugin import IPlugin
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -295,6 +301,8 @@ class StreamLink(protocol.ServerFactory):
         self._stopped = False
         self.interface = ""
         self.port = 0
+        self.trust: Callable[[str], IOpenSSLClientConnectionCreator]
+        self.trust = optionsForClientTLS
 
     def buildProtocol(self, addr: object) -> SipStream | None:
         """Take a connection, if there is room once idle ones are gone."""
@@ -320,9 +328,12 @@ class StreamLink(protocol.ServerFactory):
                 waiting.append(data)
         elif not self._stopped:
             self._connecting[hop] = [data]
-            endpoint = endpoints.HostnameEndpoint(
+            endpoint: IStreamClientEndpoint = endpoints.HostnameEndpoint(
                 self._reactor, hop.host, hop.port, timeout=CONNECTING
             )
+            if self.transport == "tls":
+                # The certificate must be of the name (or address) that was configured.
+                endpoint = endpoints.wrapClientTLS(self.trust(hop.host), endpoint)
             factory = protocol.Factory.forProtocol(lambda: self._outbound(hop))
             factory.noisy = False
             d = endpoint.connect(factory)

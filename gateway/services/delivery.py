@@ -38,9 +38,18 @@ from gateway.errors import Malformed, Refused, Unreachable
 from gateway.identity import Domains
 from gateway.log import Logger
 from gateway.services.ledger import TO_HANDSET, Ledger
+from gateway.services.reports import is_report, primitive, report_of
 from gateway.services.sessions import Sessions
 from gateway.sip.message import Request
-from gateway.store import Duplicate, FinalState, Full, Limits, Store, StoredMessage
+from gateway.store import (
+    Added,
+    Duplicate,
+    FinalState,
+    Full,
+    Limits,
+    Store,
+    StoredMessage,
+)
 from gateway.translation.messaging import (
     Content,
     accepted,
@@ -193,6 +202,8 @@ class Delivery:
 
     def _form(self, session: Session, message: StoredMessage) -> tuple[Primitive, int]:
         """Make the server transaction: pushed if agreed and short enough."""
+        if is_report(message):
+            return primitive(message, session.user), ENVELOPE
         content = Content(message.content_type, message.content)
         info, data = self._described(session, message)
         push = session.agreed.pushes(data, text=info.content_encoding is None)
@@ -289,24 +300,27 @@ class Delivery:
     # -- confirmations -----------------------------------------------------------
 
     async def confirmed(
-        self, session: Session, offer: Offer | None, primitive: Primitive
+        self, session: Session, offer: Offer | None, answer: Primitive
     ) -> None:
         """Take a handset's answer to an offer; done once it is committed.
 
         MessageDelivered counts by its MessageID, whatever the transaction; a Status
-        counts where it answers pushed content.
+        counts where it answers pushed content, or a report.
         """
-        if isinstance(primitive, MessageDelivered):
-            message_id = primitive.message_id
+        if isinstance(answer, MessageDelivered):
+            message_id = answer.message_id
             if offer is not None and offer.key == message_id:
                 await self._finish(message_id, session.aor, "delivered")
             else:
                 await self._delivered(session, message_id)
         elif (
             offer is not None
-            and isinstance(primitive, Status)
-            and isinstance(offer.primitive, NewMessage)
-            and primitive.result.code // 100 == 2
+            and isinstance(answer, Status)
+            and (
+                isinstance(offer.primitive, DeliveryReportRequest)
+                or isinstance(offer.primitive, NewMessage)
+                and answer.result.code // 100 == 2
+            )
         ):
             await self._finish(offer.key, session.aor, "delivered")
 
@@ -340,7 +354,7 @@ class Delivery:
     async def _own(self, session: Session, message_id: str) -> StoredMessage | None:
         """Find a message of this very user; others' ids are as good as unknown."""
         message = await self._store.message(message_id)
-        if message is None or message.recipient != session.aor:
+        if message is None or message.recipient != session.aor or is_report(message):
             return None
         return message if message.direction == "to_handset" else None
 
@@ -374,7 +388,8 @@ class Delivery:
         if session.agreed.parser_size is not None:
             room = (session.agreed.parser_size - ENVELOPE) // _INFO_SIZE
             most = min(most, max(room, 1))
-        messages = await self._store.messages(session.aor, None, self._queue + LISTED)
+        stored = await self._store.messages(session.aor, None, self._queue + LISTED)
+        messages = [message for message in stored if not is_report(message)]
         infos = tuple(self._described(session, m)[0] for m in messages[:most])
         if session.version is Version.V1_3:
             return GetMessageListResponse(
@@ -423,40 +438,28 @@ class Delivery:
 
     # -- failures and time -------------------------------------------------------
 
-    def report(self, message: StoredMessage, code: int) -> None:
-        """Tell a sender that a message he was told is ours did not arrive."""
+    async def report(self, message: StoredMessage, code: int) -> None:
+        """Tell a sender that a message he was told is ours does not arrive.
+
+        Done once the report is committed; raises Unreachable. May be repeated.
+        """
         try:
             recipient = str(self._domains.wv(message.recipient))
         except Malformed:
             recipient = message.recipient
-        for session in self._targets(message.sender):
-            info = info_for(
-                message_id=message.id,
-                content=Content(message.content_type, message.content),
-                encoding=None,
-                content_type=media_type(message.content_type),
-                sender=session.user,
-                recipient=recipient,
-                sent_at=moment(message.sent_at),
-            )
-            report = DeliveryReportRequest(result=Result(code=code), message_info=info)
-            session.offer(_fixed(f"report:{message.id}", report))
+        at = int(self._clock.seconds() * 1e6)
+        report = report_of(message, code, recipient, at, self._offline.max_age)
+        if isinstance(await self._store.add_message(report), Added):
+            self._offer_all(report)
 
     async def expire(self) -> int:
-        """End what is past its time; how many."""
+        """End what is past its time before a handset had it; how many."""
         now = int(self._clock.seconds() * 1e6)
         gone = await self._store.expire_messages(now, _PAGE)
         for message in gone:
-            self._ledger.finished(message.id, message.direction, "expired")
-            if message.direction == "to_sip":
-                self.report(message, 542)
-                continue
+            self._ledger.finished(message.id, TO_HANDSET, "expired")
             self._withdraw(message.id, message.recipient)
         return len(gone)
-
-
-def _fixed(key: str, primitive: Primitive) -> Offer:
-    return Offer(key, lambda: (primitive, ENVELOPE))
 
 
 _OK = Status(result=Result(code=200, description="Successful"))

@@ -9,7 +9,8 @@ in one state, which its sender hears when it is a failure (docs/semantics.md 1).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from twisted.internet import defer
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -22,10 +23,11 @@ from gateway.services.ledger import TO_SIP, Ledger
 from gateway.services.registration import Registrations
 from gateway.services.ua import UserAgent
 from gateway.sip.message import NameAddr, Request, Response
-from gateway.store import Store, StoredMessage
+from gateway.store import FinalState, Store, StoredMessage
 from gateway.translation import status
 from gateway.translation.messaging import Content, Outgoing, moment, to_sip
 
+Report = Callable[[StoredMessage, int], Coroutine[Any, Any, None]]
 Line = tuple[str, str]
 """Sender and recipient: what order is kept on."""
 BACK_OFF = (2.0, 5.0, 10.0, 20.0, 30.0)
@@ -59,7 +61,7 @@ class Outbox:
         self._slots = defer.DeferredSemaphore(IN_FLIGHT)
         self._pauses: dict[IDelayedCall, defer.Deferred[None]] = {}
         self._stopped = False
-        self.on_failed: Callable[[StoredMessage, int], None] | None = None
+        self.on_failed: Report = _unreported
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -148,8 +150,7 @@ class Outbox:
         if message is None or message.state is not None:
             return True
         if work is None and message.expires_at <= self._clock.seconds() * 1e6:
-            if await self._ledger.finish(message.id, TO_SIP, "expired"):
-                self._failed(message, 542)
+            await self._fail(message, "expired", "", 542)
             return True
         try:
             if work is None:
@@ -167,24 +168,28 @@ class Outbox:
             self._ledger.noted(message.id, "tried", TO_SIP, reason=reason)
             return False
         code = status.to_csp(response.status, "MESSAGE")
-        if await self._ledger.finish(message.id, TO_SIP, "failed", reason):
-            self._failed(message, code)
+        await self._fail(message, "failed", reason, code)
         return True
 
     async def _give_up(self, message_id: str) -> bool:
         """End a message that we cannot send; False when even that is impossible now."""
         try:
             message = await self._store.message(message_id)
-            ended = await self._ledger.finish(message_id, TO_SIP, "failed", "defect")
+            if message is not None and message.state is None:
+                await self._fail(message, "failed", "defect", 500)
         except Unreachable:
             return False
-        if ended and message is not None:
-            self._failed(message, 500)
         return True
 
-    def _failed(self, message: StoredMessage, code: int) -> None:
-        if self.on_failed is not None:
-            self.on_failed(message, code)
+    async def _fail(
+        self, message: StoredMessage, state: FinalState, reason: str, code: int
+    ) -> None:
+        """End a message that does not arrive: its sender's report is committed first.
+
+        A crash in between repeats the report under the same id. Raises Unreachable.
+        """
+        await self.on_failed(message, code)
+        await self._ledger.finish(message.id, TO_SIP, state, reason)
 
     def attempt(self, message: StoredMessage) -> defer.Deferred[Response]:
         """Send one MESSAGE; its ids are kept with it, whenever it is sent.
@@ -246,6 +251,10 @@ class Outbox:
         for call, over in pauses.items():
             call.cancel()
             over.callback(None)
+
+
+async def _unreported(message: StoredMessage, code: int) -> None:
+    """Stand in until the node has said who reports failures."""
 
 
 def _target(response: Response) -> str | None:

@@ -236,7 +236,10 @@ class Store(Protocol):
         """
 
     async def expire_messages(self, now: int, limit: int = 100) -> list[StoredMessage]:
-        """Finish as expired what is past its time; returned as it was before."""
+        """Finish as expired what is past its time before a handset had it.
+
+        Returned as it was before. What goes to the SIP side is the outbox's to end.
+        """
 
     # Sessions
 

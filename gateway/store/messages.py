@@ -129,7 +129,7 @@ OF_SIP = Sql(lambda _: _in_order(_TO_SIP))
 EXPIRED = Sql(
     lambda _: (
         select(*_READ)
-        .where(_WAITING, _m.expires_at <= bindparam("now"))
+        .where(_WAITING, _TO_HANDSET, _m.expires_at <= bindparam("now"))
         .order_by(_m.expires_at)
         .limit(bindparam("limit"))
     )

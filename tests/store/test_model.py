@@ -122,7 +122,9 @@ class StoreModel(RuleBasedStateMachine):
         due = {
             each.id: each
             for each in self.known.values()
-            if each.state is None and each.expires_at <= self.now
+            if each.state is None
+            and each.direction == "to_handset"
+            and each.expires_at <= self.now
         }
         found = outcome(self.store.expire_messages(self.now))
         assert {each.id: each for each in found} == due
