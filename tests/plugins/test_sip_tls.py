@@ -7,6 +7,7 @@ import ipaddress
 import socket
 import ssl
 import threading
+from pathlib import Path
 from typing import Any, cast
 
 from cryptography import x509
