@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 from gateway.errors import Malformed
@@ -140,8 +141,12 @@ def to_aor(address: WVAddress, sip_domain: str | None = None) -> str:
         raise Malformed("an IMPS address without user or domain has no SIP address")
     if address.resource:
         raise Malformed("a list or group is no SIP user")
-    domain = sip_domain or address.domain
-    return f"sip:{_escape(fold_user(_plain(address.user)))}@{domain}"
+    return f"sip:{_aor_user(address.user)}@{sip_domain or address.domain}"
+
+
+@lru_cache(maxsize=8192)
+def _aor_user(user: str) -> str:
+    return _escape(fold_user(_plain(user)))
 
 
 def request_uri(aor: str) -> str:
@@ -231,7 +236,13 @@ class Domains:
 
     def wv(self, uri: str) -> WVAddress:
         """Read a SIP URI as the IMPS address that handsets see."""
-        address = from_sip(uri, self.home)
-        if address.domain == self.sip:
-            return WVAddress(address.user, self.home)
-        return address
+        return _seen(uri, self.home, self.sip)
+
+
+@lru_cache(maxsize=8192)
+def _seen(uri: str, home: str, sip: str) -> WVAddress:
+    """Read a SIP URI as handsets see it; the same few come with every message."""
+    address = from_sip(uri, home)
+    if address.domain == sip:
+        return WVAddress(address.user, home)
+    return address

@@ -7,7 +7,7 @@ a list of transactions for the next reply. Rules: docs/semantics.md 2 (repeats),
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -102,7 +102,7 @@ class Session:
     there once there is room."""
     working: int = 0
     """Requests that are being worked on."""
-    _queue: deque[Offer] | None = None
+    _queue: OrderedDict[str, Offer] | None = None
     _offered: OrderedDict[str, Offer] | None = None
     _answers: OrderedDict[str, Answer] | None = None
     _lost: list[tuple[int, Answer]] | None = None
@@ -191,22 +191,20 @@ class Session:
         """Queue one server transaction; False when the queue is full."""
         if self.open_offers >= self.queue_limit:
             return False
-        if self._queue is None:
-            self._queue = deque()
-        self._queue.append(offer)
+        self._queued_now()[offer.key] = offer
         return True
 
     def offers(self) -> list[Offer]:
         """Give every offer, made or not."""
-        return [*(self._offered or {}).values(), *(self._queue or ())]
+        return [*(self._offered or {}).values(), *(self._queue or {}).values()]
 
     def withdraw(self, key: str) -> None:
         """Forget what is offered under that key: it was settled elsewhere."""
         for transaction_id, offer in list((self._offered or {}).items()):
             if offer.key == key:
                 del self._offered[transaction_id]  # type: ignore[union-attr]
-        if self._queue and any(o.key == key for o in self._queue):
-            self._queue = deque(o for o in self._queue if o.key != key)
+        if self._queue:
+            self._queue.pop(key, None)
 
     def confirmed(
         self, transaction_id: str | None, key: str | None = None
@@ -249,11 +247,11 @@ class Session:
             out.append(self._make(offer, now))
         queue = self._queue
         while queue and len(out) < room and len(self._offered or ()) < LAST_ID:
-            offer = queue[0]
+            offer = next(iter(queue.values()))
             offer.primitive, offer.size = offer.form()
             if not (alone and not out or offer.size <= space):
                 break
-            queue.popleft()
+            del queue[offer.key]
             space -= offer.size
             offer.transaction_id = self._new_id()
             self._offered_now()[offer.transaction_id] = offer
@@ -275,9 +273,9 @@ class Session:
                 offer.at = 0.0
                 self.keep(offer)
                 continue
-            if self._queue is None:
-                self._queue = deque()
-            self._queue.appendleft(offer)
+            queue = self._queued_now()
+            queue[offer.key] = offer
+            queue.move_to_end(offer.key, last=False)
 
     def _again(self, now: float) -> list[Offer]:
         offered = self._offered
@@ -300,6 +298,12 @@ class Session:
         return Transaction(
             id=offer.transaction_id, mode=Mode.REQUEST, primitive=offer.primitive
         )
+
+    def _queued_now(self) -> OrderedDict[str, Offer]:
+        # By key, so that what is settled leaves a long queue without a search.
+        if self._queue is None:
+            self._queue = OrderedDict()
+        return self._queue
 
     def _offered_now(self) -> OrderedDict[str, Offer]:
         if self._offered is None:

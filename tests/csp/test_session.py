@@ -252,6 +252,14 @@ def test_a_confirmation_that_could_not_be_kept_is_undone() -> None:
     assert taken.times == 2
 
 
+def test_a_thing_waits_once_however_often_it_is_queued() -> None:
+    one = session()
+    for key in ("a", "b", "a"):
+        assert one.offer(offer(key))
+    assert one.waiting == 2
+    assert keys(one.due(5, ROOM, NOW)) == ["a", "b"]
+
+
 def test_what_was_settled_elsewhere_is_withdrawn() -> None:
     """Made or waiting."""
     one = session()
