@@ -48,6 +48,8 @@ SWEEP = 10.0
 CONNECTING = 10.0
 UNSENT = 1 << 20
 """Bytes that may wait for a peer that does not read."""
+_RECEIVE_BUFFER = 4 << 20
+"""Bytes of datagrams that may wait for us; Linux gives net.core.rmem_max at most."""
 _NAMES = 256
 _NAME_LIFE = 60.0
 _QUIET = 60.0
@@ -139,6 +141,11 @@ class UdpLink(protocol.DatagramProtocol):
         """Note under which address we are reached."""
         host = self.transport.getHost()
         self.interface, self.port = host.host, host.port
+        # The system's own room takes a burst of some hundred messages; what has none
+        # is lost and comes again only after half a second. It gives what it allows.
+        self.transport.socket.setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER
+        )
 
     def sent_by(self, hop: Hop) -> str:
         """Give our host:port as a hop sees it; see ``ILink``."""

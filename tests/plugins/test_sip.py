@@ -239,6 +239,10 @@ class SocketDouble:
     def __init__(self, *faults: OSError | None) -> None:
         self.faults = list(faults)
         self.sent: list[tuple[bytes, Any]] = []
+        self.options: list[tuple[int, int, int]] = []
+
+    def setsockopt(self, *option: int) -> None:
+        self.options.append(option)  # type: ignore[arg-type]
 
     def sendto(self, data: bytes, address: Any) -> None:
         fault = self.faults.pop(0) if self.faults else None
@@ -274,6 +278,13 @@ class DatagramTests(SynchronousTestCase):
         self.link().datagramReceived(MESSAGE + b"trailing", PEER)
         [(message, source)] = self.agent.messages
         self.assertEqual((message.body, source), (b"hello", Hop("udp", *PEER)))
+
+    def test_there_is_room_for_a_burst(self) -> None:
+        """A core sends what waited for one restart within a few milliseconds."""
+        port: Any = self.link().transport
+        [(level, option, room)] = port.socket.options
+        self.assertEqual((level, option), (socket.SOL_SOCKET, socket.SO_RCVBUF))
+        self.assertGreaterEqual(room, 1000 * len(MESSAGE))
 
     def test_keep_alives_are_ignored(self) -> None:
         link = self.link()
