@@ -20,6 +20,7 @@ from bench.load import whole
 from bench.processes import LOAD_CPU, Server
 
 _PATIENCE = 30.0
+_T1 = 0.5  # seconds (RFC 3261 17.1.1.1)
 _DATAGRAM = 65536
 _BUFFER = 8 * 1024 * 1024
 
@@ -67,7 +68,9 @@ class Crowd:
         self._poll.register(self._datagrams.fileno(), select.EPOLLIN)
         self._seats: list[Seat] = []
         self._by_handle: dict[int, Seat] = {}
-        self._asking: dict[bytes, Seat] = {}
+        self._asking: dict[bytes, tuple[Seat, bytes]] = {}
+        self.repeated = 0
+        """Datagrams sent again, because for half a second nobody was answered."""
         for number in range(size):
             line = None
             if http:
@@ -131,13 +134,19 @@ class Crowd:
             assert seat.socket is not None
             seat.socket.sendall(deed.data)
         else:
-            self._asking[deed.call_id] = seat
+            self._asking[deed.call_id] = (seat, deed.data)
             self._datagrams.send(deed.data)
 
     def _answers(self) -> list[tuple[Seat, bytes]]:
-        events = self._poll.poll(_PATIENCE)
-        if not events:
-            raise TimeoutError("nobody is answered any more")
+        events = self._poll.poll(_T1)
+        silent = 0.0
+        while not events:
+            if (silent := silent + _T1) > _PATIENCE:
+                raise TimeoutError("nobody is answered any more")
+            for _, data in self._asking.values():
+                self.repeated += 1
+                self._datagrams.send(data)
+            events = self._poll.poll(_T1)
         found: list[tuple[Seat, bytes]] = []
         for handle, _ in events:
             seat = self._by_handle.get(handle)
@@ -162,9 +171,9 @@ class Crowd:
                 return
             start = data.find(b"Call-ID: ") + 9
             call_id = data[start : data.find(b"\r\n", start)]
-            seat = self._asking.pop(call_id, None)
-            if seat is not None:  # else a retransmission
-                yield seat, data
+            asking = self._asking.pop(call_id, None)
+            if asking is not None:  # else a retransmission
+                yield asking[0], data
 
 
 @contextlib.contextmanager
@@ -196,6 +205,7 @@ def measured(
         "p50_ms": ordered[count // 2] * 1e3,
         "p99_ms": ordered[count * 99 // 100] * 1e3,
         "cpu_us": (server.cpu - used) / count * 1e6,
+        "repeated": crowd.repeated,
     }
 
 
