@@ -58,9 +58,9 @@ def loaded(stage, sip_user):
     return start
 
 
-def kill(run: Run) -> None:
-    """Kill the service, look what it left behind, and be dead for a moment."""
-    assert run.gateway.stop(signal.SIGKILL) == -signal.SIGKILL
+def kill(run: Run, how: int = signal.SIGKILL) -> None:
+    """End the service, look what it left behind, and be dead for a moment."""
+    assert run.gateway.stop(how) == (0 if how == signal.SIGTERM else -how)
     run.look()
     time.sleep(run.random.uniform(0.0, 0.2))
 
@@ -72,7 +72,8 @@ def kill_and_start(run: Run) -> None:
         # The core is silent: hold and outbox are in play.
         run.core.signal(signal.SIGSTOP)
     time.sleep(run.random.uniform(0.05, 1.2))
-    kill(run)
+    # Now and then as an operator ends it, which must lose as little.
+    kill(run, run.random.choice([signal.SIGKILL] * 4 + [signal.SIGTERM]))
     Program.start(run.gateway)
     while run.random.random() < 0.25:
         # Killed while it starts, too, before it listens or just after.
