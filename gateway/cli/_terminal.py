@@ -99,7 +99,7 @@ class Terminal(Protocol, Display):
 
     def _say(self, style: str, who: str, text: str) -> None:
         first, *further = text.replace("\r\n", "\n").split("\n")
-        head = f"{self._time()} {self._styled(style, printable(who))} "
+        head = f"{self._time()} {self._styled(style, printable(who) + ':')} "
         indent = " " * 9
         self._above(
             [head + printable(first)] + [indent + printable(line) for line in further]

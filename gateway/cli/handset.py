@@ -97,13 +97,13 @@ class Handset:
 
     def standing(self) -> str:
         """Say who one is, and how the line stands."""
-        me = f"you are {self.client.user_id}, CSP {self.client.version.text}"
+        me = f"you are {self.client.user_id} in CSP {self.client.version.text}"
         if self._away:
             return f"{me}; the gateway is away: {self._away}"
         if self._opened_at is None:
             return f"{me}; {self.client.state.value}"
         seconds = round(self._clock.seconds() - self._opened_at)
-        return f"{me}; session {self.client.session_id}, open for {seconds} s"
+        return f"{me}; the session is open for {seconds} s"
 
     def leave(self) -> None:
         """Log out once everything typed was sent."""

@@ -1,7 +1,8 @@
 """A CSP server for one handset, as small as one can be: what the tests talk to.
 
 It answers in the version it is asked in, takes every text, and pushes what the test
-puts into ``inbox``.
+puts into ``inbox``. With ``ended`` it answers the next text with that status, as of a
+session that is no more; with ``login_code`` it refuses logins.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class CspServer:
 
     password: str = "secret"
     send_code: int = 200
+    login_code: int = 200
+    ended: int = 0
     on_text: Callable[[CspServer, str], None] | None = None
     inbox: deque[str] = field(default_factory=deque)
     texts: list[str] = field(default_factory=list)
@@ -111,6 +114,9 @@ class CspServer:
         if isinstance(asked, ServiceRequest):
             everything = AllFunctions(wvcsp_feat=WVCSPFeat())
             return ServiceResponse(client_id=client_id, all_functions=everything)
+        if isinstance(asked, SendMessageRequest) and self.ended:
+            code, self.ended = self.ended, 0
+            return Status(result=result(code))
         if isinstance(asked, SendMessageRequest):
             self.texts.append(asked.content_data or "")
             if self.on_text is not None:
@@ -123,6 +129,8 @@ class CspServer:
     def login(self, asked: LoginRequest, version: Version) -> LoginResponse:
         """Challenge with SHA, or check the answer."""
         fields: dict[str, Any] = {"client_id": CLIENT}
+        if self.login_code != 200:
+            return LoginResponse(result=result(self.login_code), **fields)
         digest = digest_bytes("SHA", NONCE, self.password)
         if asked.digest_bytes == digest or asked.password == self.password:
             return LoginResponse(

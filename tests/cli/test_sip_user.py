@@ -8,13 +8,14 @@ import subprocess
 import sys
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.cli import sip_user as command
 from gateway.cli._sip_line import Line
 from gateway.cli._sip_terminal import SipTerminal
+from gateway.errors import Malformed, Unreachable
 from gateway.sip.message import parse
 from gateway.sip.transaction import Hop
 from tests.cli.sipcore import SipCore, served
@@ -208,6 +209,94 @@ class SipUserTests(SynchronousTestCase):
         self.terminal.close()
         # Only transactions that absorb repeats were left, and their clock is stopped.
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_core_that_is_away_is_waited_for(self):
+        self.silent = True
+        self.call()
+        self.terminal.type("sip:alice@example.com", "hello")
+        for _ in range(330):
+            self.clock.advance(0.1)
+        self.assertIn("the core is away: no answer", self.terminal.standing())
+        self.line.sent.clear()
+        self.silent = False
+        self.clock.advance(1)
+        self.flow()
+        self.assertEqual(self.core.texts, [("sip:alice@example.com", "hello")])
+        self.assertIn("registered as sip:bob@192.0.2.9", self.terminal.standing())
+        self.leave()
+
+    def test_a_lost_line_is_opened_anew_with_what_was_not_answered(self):
+        self.call()
+        refusals = [Unreachable("refused")]
+
+        async def connect():
+            await succeed(None)
+            if refusals:
+                raise refusals.pop()
+            self.line = FakeLine()
+            return self.line
+
+        self.terminal._connect = connect
+        self.silent = True
+        self.terminal.type("sip:alice@example.com", "hello")
+        self.clock.advance(0)
+        self.line.sent.clear()
+        self.terminal.lost("reset")
+        self.assertIn("the core is away: refused", self.terminal.standing())
+        self.silent = False
+        self.clock.advance(1)
+        self.flow()
+        self.assertEqual(self.core.texts, [("sip:alice@example.com", "hello")])
+        self.leave()
+
+    def test_a_text_without_an_answer_is_not_sent_twice(self):
+        self.call()
+        self.silent = True
+        self.terminal.type("sip:alice@example.com", "hello")
+        for _ in range(330):
+            self.clock.advance(0.1)
+        self.line.sent.clear()
+        self.silent = False
+        for _ in range(330):
+            self.clock.advance(0.1)
+            self.flow()
+        self.assertEqual(self.core.texts, [])
+        self.assertEqual(self.core.expires, [600, 600])
+        self.leave()
+
+    def test_who_has_no_patience_need_not_wait_for_an_answer(self):
+        call = self.call()
+        self.silent = True
+        self.terminal.type("sip:alice@example.com", "hello")
+        self.clock.advance(0)
+        self.terminal.leave()
+        self.terminal.abandon()
+        self.assertEqual(self.successResultOf(call), 1)
+
+    def test_only_what_names_a_sip_user_is_an_address(self):
+        self.call()
+        address = self.terminal.address
+        self.assertEqual(address("Al <sip:al@x>"), "sip:al@x")
+        self.assertEqual(address("tel:+15550100"), "tel:+15550100")
+        for text in ("alice", "wv:alice@example.com", "http://x"):
+            self.assertRaises(Malformed, address, text)
+        self.leave()
+
+    def test_messages_are_shown_with_the_digest_masked(self):
+        call = self.call()
+        told: list[tuple[bool, str]] = []
+        self.terminal.display.trace = lambda *shown: told.append(shown)  # type: ignore
+        self.terminal.tracing = True
+        self.terminal.leave()
+        self.flow()
+        self.assertEqual(self.successResultOf(call), 0)
+        self.assertEqual([sent for sent, _ in told], [True, False] * 2)
+        self.assertIn('response="••••"', told[2][1])
+
+    def leave(self):
+        self.terminal.leave()
+        self.flow()
+        self.terminal.close()
 
 
 def sip_user(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:

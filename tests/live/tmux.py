@@ -90,9 +90,9 @@ class Pane:
         """Read the rows of the screen that have anything on them."""
         return [row for row in self.screen().splitlines() if row]
 
-    def sees(self, text: str) -> None:
-        """Wait until a text is on the screen, in one row."""
-        self._wait(lambda: any(text in row for row in self.rows()), text)
+    def sees(self, text: str, times: int = 1) -> None:
+        """Wait until a text is on the screen, in so many rows."""
+        self._wait(lambda: sum(text in row for row in self.rows()) >= times, text)
 
     def ends_with(self, row: str) -> None:
         """Wait until the last row of the screen, where one types, is that one."""
@@ -100,7 +100,7 @@ class Pane:
 
     def status(self) -> int:
         """Wait until the command has ended; give its exit status."""
-        self._wait(lambda: self._shows("#{pane_dead}") == "1", "the end")
+        self._wait(lambda: self._shows("#{pane_dead_status}") != "", "the end")
         return int(self._shows("#{pane_dead_status}"))
 
     def _shows(self, format: str) -> str:
