@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from gateway.store.sql import SqlStore
 from gateway.supervisor import notify
 
 SIP = "sip"
+_RELOADED = ("binding[", "log.", "session.", "offline.")
 ADMIN = "admin"
 """The bindings behind the [sip] and [admin] sections; they have no tables."""
 
@@ -207,7 +209,11 @@ class Gateway(MultiService):
             return
         changed = set(config.changes(self.config, new))
         set_level(new.log.level)
-        kept = {c for c in changed if not c.startswith(("binding[", "log."))}
+        self.config = replace(
+            self.config, log=new.log, session=new.session, offline=new.offline
+        )
+        self.node.apply(self.config)
+        kept = {name for name in changed if not name.startswith(_RELOADED)}
         for index, (binding, part) in enumerate(self.parts):
             same = new.bindings[index : index + 1]
             if not same or same[0].type != binding.type:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 from gateway.config import Config
+from gateway.config import Session as Settings
 from gateway.csp import negotiation
 from gateway.csp.common import (
     AllFunctions,
@@ -67,24 +68,28 @@ class Access:
         available: frozenset[str] = AVAILABLE,
     ) -> None:
         self._clock = clock
-        self._config = config
-        self._settings = config.session
         self._store = store
         self._sessions = sessions
         self._domains = domains
         self._token = token
         self.available = available
-        self._server = negotiation.Server(
-            bearers=bearers,
-            poll_min=self._settings.poll_min,
-            multi_trans=self._settings.multi_trans,
-            session_limit=self._settings.per_user,
-        )
         self.outcomes: Counter[int] = Counter()
-        self._by_account = Throttle(self._settings.login_failures)
-        self._by_address = Throttle(self._settings.login_failures_per_address)
+        self._bearers = bearers
+        self.apply(config.session)
         self._nonces: OrderedDict[tuple[str, str], tuple[str, str, float]]
         self._nonces = OrderedDict()
+
+    def apply(self, settings: Settings) -> None:
+        """Take limits for what is settled from now on; failures count anew."""
+        self._settings = settings
+        self._server = negotiation.Server(
+            bearers=self._bearers,
+            poll_min=settings.poll_min,
+            multi_trans=settings.multi_trans,
+            session_limit=settings.per_user,
+        )
+        self._by_account = Throttle(settings.login_failures)
+        self._by_address = Throttle(settings.login_failures_per_address)
 
     # -- login -------------------------------------------------------------------
 

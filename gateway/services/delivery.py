@@ -104,17 +104,21 @@ class Delivery:
         token: Callable[[], str],
     ) -> None:
         self._clock = clock
-        self._offline = config.offline
-        self._queue = config.session.queue
         self._store = store
         self._ledger = ledger
         self._sessions = sessions
         self._domains = domains
         self._token = token
         self._flushing: dict[str, _Flush] = {}
+        self.apply(config)
         self._latest = 0
         sessions.on_opened.append(self._opened)
         sessions.on_closed.append(self._closed)
+
+    def apply(self, config: Config) -> None:
+        """Take the limits of a new configuration for what comes from now on."""
+        self._offline = config.offline
+        self._queue = config.session.queue
 
     # -- from SIP ----------------------------------------------------------------
 

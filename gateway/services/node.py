@@ -37,6 +37,7 @@ from gateway.log import Logger
 from gateway.services import figures
 from gateway.services.access import Access
 from gateway.services.delivery import Delivery
+from gateway.services.directory import served
 from gateway.services.embedded import EmbeddedCore, targets_gateway
 from gateway.services.forwarding import Forwarding
 from gateway.services.incoming import Incoming
@@ -52,7 +53,7 @@ from gateway.services.tokens import CountedTokens, RandomTokens
 from gateway.services.ua import UserAgent
 from gateway.sip.message import Request, Uri
 from gateway.sip.transaction import Hop, ServerTransaction
-from gateway.store import Store
+from gateway.store import Store, StoredMessage
 
 SWEEP = 5.0
 """Seconds between two looks for expired messages."""
@@ -123,6 +124,7 @@ class Node:
             expires=config.sip.expires,
             token=unique,
         )
+        self.ua.on_recovered = self.registrations.renew
         self.ledger = ledger = Ledger(clock, store)
         self.outbox = Outbox(clock, store, self.ua, self.registrations, ledger)
         self.sending = Sending(
@@ -139,9 +141,21 @@ class Node:
             clock, config, store, ledger, sessions, domains, random
         )
         self.outbox.on_failed = self.delivery.report
+        self.outbox.here = self._here
         self.access = Access(
             clock, config, store, sessions, domains, random, bearers=bearers
         )
+
+    async def _here(self, message: StoredMessage, request: Request) -> int | None:
+        """Deliver a handset's message to another subscriber; None: he is none.
+
+        Raises Unreachable.
+        """
+        found = await served(self.store, message.recipient, self.domains.sip)
+        if found is None:
+            return None
+        sender = str(self.domains.wv(message.sender))
+        return (await self.delivery.accept(request, found.aor, sender)).status
 
     def _make_sap(self, unique: CountedTokens) -> Sap:
         forwarding = Forwarding(self.sending, self.delivery)
@@ -176,6 +190,14 @@ class Node:
             self.delivery.confirmed,
             self.delivery.refill,
         )
+
+    def apply(self, config: Config) -> None:
+        """Take the limits of [session] and [offline]; they change while running."""
+        self.config = config
+        self.access.apply(config.session)
+        self.sessions.apply(config.session)
+        self.sending.apply(config)
+        self.delivery.apply(config)
 
     async def figures(self) -> Figures:
         """Gather what the operator's meters show; see ``IGateway``."""

@@ -27,6 +27,7 @@ from gateway.store import FinalState, Store, StoredMessage
 from gateway.translation import status
 from gateway.translation.messaging import Content, Outgoing, moment, to_sip
 
+Here = Callable[[StoredMessage, Request], Coroutine[Any, Any, int | None]]
 Report = Callable[[StoredMessage, int], Coroutine[Any, Any, None]]
 Line = tuple[str, str]
 """Sender and recipient: what order is kept on."""
@@ -34,6 +35,7 @@ BACK_OFF = (2.0, 5.0, 10.0, 20.0, 30.0)
 IN_FLIGHT = 64
 REDIRECTS = 3
 _MOVED = frozenset({301, 302})
+_AWAY = frozenset({404, 480})
 _PAGE = 100
 _PASSING = frozenset({408, 430, 491, 500, 502, 503, 504})
 """Answers after which the same message may be taken another time."""
@@ -62,6 +64,7 @@ class Outbox:
         self._pauses: dict[IDelayedCall, defer.Deferred[None]] = {}
         self._stopped = False
         self.on_failed: Report = _unreported
+        self.here: Here = _nobody
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -208,15 +211,30 @@ class Outbox:
     async def _attempt(self, message: StoredMessage) -> Response:
         account = await self._registrations.account(message.sender)
         response = await self._ua.request(_request(message), account)
-        return await self._redirected(response, message, account)
+        return await self._further(response, message, account)
 
     def _answered(
         self, response: Response, message: StoredMessage, account: Account
     ) -> Response | defer.Deferred[Response]:
-        if response.status not in _MOVED:
+        if response.status not in _MOVED and response.status not in _AWAY:
             return response
-        work = self._redirected(response, message, account)
+        work = self._further(response, message, account)
         return defer.Deferred.fromCoroutine(work)
+
+    async def _further(
+        self, response: Response, message: StoredMessage, account: Account
+    ) -> Response:
+        """Go where a redirection points, then to our own door.
+
+        A core that has nobody for a subscriber of ours does not always ask us: what
+        comes from a trusted peer it need not send back to it.
+        """
+        response = await self._redirected(response, message, account)
+        if response.status in _AWAY:
+            status = await self.here(message, _request(message))
+            if status is not None:
+                return Response(status=status)
+        return response
 
     async def _redirected(
         self, response: Response, message: StoredMessage, account: Account
@@ -251,6 +269,11 @@ class Outbox:
         for call, over in pauses.items():
             call.cancel()
             over.callback(None)
+
+
+async def _nobody(message: StoredMessage, request: Request) -> int | None:
+    """Stand in until the node has said who is served here."""
+    return None
 
 
 async def _unreported(message: StoredMessage, code: int) -> None:

@@ -30,6 +30,8 @@ BACK_OFF = (2.0, 5.0, 15.0, 60.0, 300.0)
 SHORTEST = 5.0
 """Seconds between two REGISTER of one user at least, whatever the core grants."""
 LONGEST = 7 * 86400
+RENEWED = 200
+"""Registrations a second, at most about, when a core is back."""
 STRIDE = 8
 """CSeq numbers that one REGISTER may use up in answering challenges: they are taken
 beforehand, so that after a crash none is used again."""
@@ -121,6 +123,15 @@ class Registrations:
             return
         binding.wanted = False
         self._go_on(binding)
+
+    def renew(self) -> None:
+        """Register everyone again, soon: the core was away and may have forgotten."""
+        within = max(len(self._bindings) / RENEWED, 1.0)
+        for binding in self._bindings.values():
+            if binding.wanted and not binding.busy and not self._stopped:
+                _cancel(binding)
+                delay = self._spread(0.0, within)
+                binding.call = self._clock.callLater(delay, self._refresh, binding)
 
     def _go_on(self, binding: Binding) -> None:
         """Do what the binding needs next, unless that is under way."""

@@ -73,6 +73,10 @@ class Sending:
         # Who is in flight on a line, and who waits for his turn behind him.
         self._turns: dict[Line, deque[defer.Deferred[None]]] = {}
 
+    def apply(self, config: Config) -> None:
+        """Take the sizes and ages of a new configuration."""
+        self._config = config
+
     # -- SendMessage -------------------------------------------------------------
 
     async def send(self, session: Session, request: SendMessageRequest) -> Primitive:

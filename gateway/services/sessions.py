@@ -59,6 +59,10 @@ class Sessions:
         self.on_opened: list[Callable[[Session], None]] = []
         self.on_closed: list[Callable[[Session, int], None]] = []
 
+    def apply(self, settings: Settings) -> None:
+        """Take limits for sessions that come into memory from now on."""
+        self._settings = settings
+
     def __len__(self) -> int:
         return len(self._open)
 

@@ -110,6 +110,7 @@ class UserAgent:
         self._running = False
         self._stopped = False
         self.take: Take = self._refuse
+        self.on_recovered: Callable[[], None] | None = None
 
     # -- links -------------------------------------------------------------------
 
@@ -267,6 +268,8 @@ class UserAgent:
     def _recovered(self, hop: Hop) -> None:
         if self._failed.pop(hop, None) is not None:
             self._log.info("core {hop} answers again", hop=_shown(hop))
+            if self.on_recovered is not None:
+                self.on_recovered()
 
     def core_states(self) -> list[tuple[Hop, bool]]:
         """Give each core address and whether it is not passed over now."""

@@ -183,4 +183,6 @@ def test_a_reload_keeps_the_sessions_and_the_old_on_a_fault(service, handset):
     reload("[log]\nlevel = 'debug'\n", "reloaded: log.level")
     reload("[log]\nlevel = 'loud'\n", "not reloaded")
     assert "log.level" in service.output().rpartition("not reloaded")[2]
+    reload("[offline]\nmax_size = 10\n", "reloaded: log.level, offline.max_size")
+    assert carol.send("dave", "more than ten octets").code == "432"
     assert carol.keep_alive().code == "200"

@@ -9,6 +9,7 @@ from gateway.errors import Unreachable
 from gateway.services import registration
 from gateway.sip.message import Request, Response
 from tests.services.doubles import Core, Handset, result_of, subscriber
+from tests.services.test_ledger import SEND
 
 AOR = "sip:alice@example.com"
 
@@ -102,6 +103,17 @@ def test_ids_outlive_the_node_and_no_cseq_is_used_twice(make, core, node, alice)
     assert after[0].cseq.number > before[-1].cseq.number
     instance = str(before[0].headers.get("Contact")).rpartition("instance=")[2]
     assert instance in str(after[0].headers.get("Contact"))
+
+
+def test_a_core_that_is_back_hears_of_everyone_again(clock, core, alice):
+    """It may have been started anew and have forgotten its contacts."""
+    assert len(registers(core)) == 1
+    core.script = lambda request: None
+    alice.begin(alice.body(alice.transaction(SEND)))
+    clock.pump([1] * 40)
+    core.script = lambda request: 200
+    clock.pump([1] * 60)
+    assert len(registers(core)) == 2
 
 
 @pytest.mark.parametrize(
