@@ -34,6 +34,11 @@ class Account:
     aliases: tuple[str, ...] = ()
     _known: dict[int, _Known] = field(default_factory=dict, repr=False)
 
+    @property
+    def challenges(self) -> int:
+        """How many challenges are answered before they are put."""
+        return len(self._known)
+
     def authorize(self, request: Request, cnonce: Callable[[], str]) -> dict[int, str]:
         """Add the answers to the challenges met before; the nonces answered.
 

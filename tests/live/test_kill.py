@@ -29,12 +29,17 @@ _log = logging.getLogger(__name__)
 
 @pytest.fixture
 def loaded(stage, sip_user):
-    """Start the bridge on a store, a SIP user behind it, and all the peers."""
+    """Start the bridge on a store, a SIP user behind it, and all the peers.
 
-    def start(store: str) -> Run:
+    ``side`` is the core's side on which the gateway is, as of ``bridge``.
+    """
+
+    def start(store: str, side: str) -> Run:
         gateway, core = beside(
-            stage.folder, "trusted", hold=HOLD, store=store, subscribers=HANDSETS
+            stage.folder, side, hold=HOLD, store=store, subscribers=HANDSETS
         )
+        users = (*HANDSETS, "alice", "bob")
+        core.environment["KAM_USERS"] = " ".join(f"{name}:{name}" for name in users)
         stage.start(core)
         stage.start(gateway)
         alice, bob = (sip_user(name, core.proxy) for name in ("alice", "bob"))
@@ -99,7 +104,7 @@ def kill_and_account(run: Run) -> None:
 
 @pytest.mark.component("kamailio")
 def test_kills_on_sqlite(loaded):
-    kill_and_account(loaded("sqlite:///state/gateway.db"))
+    kill_and_account(loaded("sqlite:///state/gateway.db", "trusted"))
 
 
 @pytest.mark.component("kamailio", "postgresql")
@@ -108,7 +113,7 @@ def test_kills_on_postgresql(loaded, stage):
     # What a crash of the machine leaves is what it would in earnest.
     database.environment["PG_DURABLE"] = "1"
     stage.start(database)
-    kill_and_account(loaded(database.url))
+    kill_and_account(loaded(database.url, "terminal"))
 
 
 def test_a_handset_goes_on_after_a_kill(bridge, handset, sip_user):

@@ -132,6 +132,20 @@ def test_a_nonce_serves_again_with_the_next_count(clock, ua, side, kinds):
     assert parse_credentials(header)["nc"] == "00000005"
 
 
+@pytest.mark.parametrize("kinds", [(), (407,), (401, 407)])
+def test_a_message_has_the_same_cseq_when_its_challenges_are_known(
+    clock, ua, side, kinds
+):
+    """A process that begins anew knows none: to the recipient it is one message."""
+    side.script = Guard(clock, *kinds)
+    account = alice()
+    taken = []
+    for known in (account, account, alice()):
+        assert statuses(outcome(ua.request(message(), known))) == [200]
+        taken.append(side.requests[-1].cseq.number)
+    assert taken == [1 + len(kinds)] * 3
+
+
 @pytest.mark.parametrize("stale", [True, False])
 @pytest.mark.parametrize("kinds", [(407,), (401, 407)])
 def test_a_nonce_that_is_too_old_is_renewed(clock, ua, side, kinds, stale):
