@@ -6,6 +6,7 @@ import datetime
 import ipaddress
 import socket
 import ssl
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any, cast
@@ -90,7 +91,9 @@ class TlsTests(TestCase):
     def begin(self, address: str) -> tuple[StreamLink, Hop, Core, AgentDouble]:
         """Start the core, and a link that trusts whoever signed its certificate."""
         key, pem = certificate(address)
-        chain = Path(self.mktemp())
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        chain = Path(folder.name) / "core.pem"
         chain.write_bytes(key + pem)
         core, agent = Core(chain), AgentDouble()
         self.addCleanup(core.join, 10)
