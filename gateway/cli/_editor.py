@@ -55,43 +55,8 @@ class LineEditor:
         self._draft = ""
         self._killed = ""
         self._results: list[str | Key] = []
-        self._controls: dict[str, Callable[[], None]] = {
-            "\r": self._enter,
-            "\n": self._enter,
-            "\x7f": self._backspace,
-            "\x08": self._backspace,
-            "\x01": self._home,
-            "\x02": self._left,
-            "\x03": self._interrupt,
-            "\x04": self._end_of_input,
-            "\x05": self._end,
-            "\x06": self._right,
-            "\x0b": self._kill_rest,
-            "\x0c": lambda: self._results.append(Key.REDRAW),
-            "\x0e": self._later,
-            "\x10": self._earlier,
-            "\x15": self._kill_start,
-            "\x17": self._kill_word,
-            "\x19": lambda: self._insert(self._killed),
-            "\x1a": lambda: self._results.append(Key.SUSPEND),
-        }
-        self._sequences: dict[str, Callable[[], None]] = {
-            "A": self._earlier,
-            "B": self._later,
-            "C": self._right,
-            "D": self._left,
-            "H": self._home,
-            "F": self._end,
-            "1~": self._home,
-            "7~": self._home,
-            "4~": self._end,
-            "8~": self._end,
-            "3~": self._delete,
-            "1;5C": self._word_right,
-            "1;5D": self._word_left,
-            "1;3C": self._word_right,
-            "1;3D": self._word_left,
-        }
+        self._controls = self._control_keys()
+        self._sequences = self._cursor_keys()
         self._alternates: dict[str, Callable[[], None]] = {
             "b": self._word_left,
             "f": self._word_right,
@@ -138,6 +103,47 @@ class LineEditor:
         return self.text[start:end], before
 
     # -- what keys do ------------------------------------------------------------
+
+    def _control_keys(self) -> dict[str, Callable[[], None]]:
+        return {
+            "\r": self._enter,
+            "\n": self._enter,
+            "\x7f": self._backspace,
+            "\x08": self._backspace,
+            "\x01": self._home,
+            "\x02": self._left,
+            "\x03": self._interrupt,
+            "\x04": self._end_of_input,
+            "\x05": self._end,
+            "\x06": self._right,
+            "\x0b": self._kill_rest,
+            "\x0c": lambda: self._results.append(Key.REDRAW),
+            "\x0e": self._later,
+            "\x10": self._earlier,
+            "\x15": self._kill_start,
+            "\x17": self._kill_word,
+            "\x19": lambda: self._insert(self._killed),
+            "\x1a": lambda: self._results.append(Key.SUSPEND),
+        }
+
+    def _cursor_keys(self) -> dict[str, Callable[[], None]]:
+        return {
+            "A": self._earlier,
+            "B": self._later,
+            "C": self._right,
+            "D": self._left,
+            "H": self._home,
+            "F": self._end,
+            "1~": self._home,
+            "7~": self._home,
+            "4~": self._end,
+            "8~": self._end,
+            "3~": self._delete,
+            "1;5C": self._word_right,
+            "1;5D": self._word_left,
+            "1;3C": self._word_right,
+            "1;3D": self._word_left,
+        }
 
     def _act_on(self, found: re.Match[str]) -> None:
         if found["alt"] is not None:

@@ -9,8 +9,6 @@ negotiation, messaging; transport binding 1.3: polling).
 
 from __future__ import annotations
 
-import base64
-import binascii
 import enum
 from collections import deque
 from dataclasses import dataclass
@@ -49,6 +47,7 @@ from gateway.csp.messaging import (
     NewMessage,
     SendMessageRequest,
 )
+from gateway.csp.reading import sender_name, text_of
 from gateway.csp.schema import Primitive
 
 LAST_ID = 999
@@ -461,8 +460,8 @@ class Client:
         self._events.append(
             Arrived(
                 message_id,
-                _name(info.sender),
-                _text(info, content or ""),
+                sender_name(info.sender),
+                text_of(info, content or ""),
                 info.content_type or "text/plain",
             )
         )
@@ -480,25 +479,3 @@ def _outcome(answer: Primitive) -> tuple[int, str]:
     if not isinstance(result, Result):
         return _OK, ""
     return result.code, result.description or ""
-
-
-def _name(sender: Sender) -> str:
-    """Name a sender: the user, or a group with the member's screen name."""
-    if sender.user is not None:
-        return sender.user.user_id
-    group = sender.group
-    if group is None:
-        return ""
-    if group.screen_name is not None:
-        return f"{group.screen_name.group_id} ({group.screen_name.sname})"
-    return group.group_id or ""
-
-
-def _text(info: MessageInfo, content: str) -> str:
-    """Give the text of a message, whether it came in BASE64 or not."""
-    if (info.content_encoding or "").upper() != "BASE64":
-        return content
-    try:
-        return base64.b64decode(content).decode("utf-8", "replace")
-    except binascii.Error:
-        return content

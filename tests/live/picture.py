@@ -147,7 +147,7 @@ def main() -> None:
         titles = [f"$ imps-gateway {' '.join(words)}" for words in (handset, sip)]
         for port, usual in ((service.http_port, 8080), (service.sip_port, 5062)):
             titles = [title.replace(f":{port}", f":{usual}") for title in titles]
-        screens = [pane.screen(colours=True) for pane in panes]
+        screens = [pane.screen("-e") for pane in panes]
     PICTURE.write_text(
         draw(list(zip(titles, screens, strict=True)), SIZE[0]), encoding="utf-8"
     )

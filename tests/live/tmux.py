@@ -81,14 +81,17 @@ class Pane:
         self.type(text)
         self.press("Enter")
 
-    def screen(self, *, colours: bool = False) -> str:
-        """Read the screen; with ``colours`` as a terminal would be told to draw it."""
-        options = ["-e"] if colours else []
+    def screen(self, *options: str) -> str:
+        """Read the screen; the options are those of ``capture-pane``.
+
+        ``-e``: with the colours, as a terminal is told to draw them.
+        """
         return self._tmux.run("capture-pane", "-p", *options, "-t", self._name)
 
     def rows(self) -> list[str]:
-        """Read the rows of the screen that have anything on them."""
-        return [row for row in self.screen().splitlines() if row]
+        """Read the rows that have anything on them, wrapped ones as one."""
+        rows = self.screen("-J").splitlines()
+        return [row.rstrip() for row in rows if row.strip()]
 
     def sees(self, text: str, times: int = 1) -> None:
         """Wait until a text is on the screen, in so many rows."""
