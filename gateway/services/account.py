@@ -21,6 +21,8 @@ class _Known:
 
     challenge: digest.Challenge
     count: int = 0
+    methods: set[str] = field(default_factory=set)
+    """The methods of the requests that it, or one before it, was put to."""
 
 
 @dataclass(slots=True)
@@ -34,10 +36,9 @@ class Account:
     aliases: tuple[str, ...] = ()
     _known: dict[int, _Known] = field(default_factory=dict, repr=False)
 
-    @property
-    def challenges(self) -> int:
-        """How many challenges are answered before they are put."""
-        return len(self._known)
+    def foreseen(self, method: str) -> int:
+        """Count the challenges that a request would meet, had they not been met."""
+        return sum(method in known.methods for known in self._known.values())
 
     def authorize(self, request: Request, cnonce: Callable[[], str]) -> dict[int, str]:
         """Add the answers to the challenges met before; the nonces answered.
@@ -76,8 +77,11 @@ class Account:
         if answered.get(response.status) == challenge.nonce:
             return False  # the very nonce that was just answered: refused
         known = self._known.get(response.status)
-        if known is None or known.challenge.nonce != challenge.nonce:
-            self._known[response.status] = _Known(challenge)
+        if known is None:
+            known = self._known[response.status] = _Known(challenge)
+        elif known.challenge.nonce != challenge.nonce:
+            known.challenge, known.count = challenge, 0
+        known.methods.add(response.cseq.method)
         return True
 
     def newest(self, status: int) -> digest.Challenge:

@@ -225,7 +225,7 @@ class UserAgent:
             # The number that it gets when it has to be challenged first. So a message
             # that is sent again after a crash, when no challenge is known any more, is
             # the same one to its recipient (Call-ID, CSeq, From tag).
-            for _ in range(account.challenges):
+            for _ in range(account.foreseen(request.method)):
                 _next_cseq(request)
         asking = _Asking(request, account, iter(self._candidates()))
         return self._next_hop(asking, Unreachable("no address of the core is known"))

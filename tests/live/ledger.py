@@ -28,13 +28,13 @@ class Entry:
     """One text: how often it was tried, and under which ids it arrived.
 
     ``ids`` are MessageIDs at handsets, Call-IDs at SIP users. ``settled``: the way to
-    the SIP side has ended, so that it must not come there once more. ``reported``: its
-    sender was told later that it did not arrive.
+    the SIP side has ended thus, so that it must not come there once more. ``reported``:
+    its sender was told later that it did not arrive.
     """
 
     tries: int = 0
     acknowledged: bool = False
-    settled: bool = False
+    settled: str = ""
     reported: bool = False
     ids: dict[str, int] = field(default_factory=dict)
 
@@ -109,7 +109,8 @@ class Ledger:
             if not line.endswith(f">{recipient}"):
                 self.fault(f"{recipient} got {text!r}")
             if number in self.confirmed or (sip and entry.settled):
-                self.fault(f"{text!r} came again after its confirmation ({number})")
+                end = f"after its end ({entry.settled or 'confirmed'})"
+                self.fault(f"{text!r} came as {number} {end}; before: {entry.ids}")
             if entry.ids:
                 self.repeats += 1
             elif place <= self._last[line]:
@@ -142,7 +143,8 @@ class Ledger:
                     # Tried once, it has one id; with more, which one this is that
                     # ended is not to be told from outside.
                     entry = self.entries[self._named[number]]
-                    entry.settled = entry.tries == 1
+                    if entry.tries == 1:
+                        entry.settled = f"{number} {row.state} {row.reason}"
             for number in self._rows.keys() - rows.keys():
                 self.fault(f"{number} is gone: {self._rows[number]}")
             self._rows = rows

@@ -146,6 +146,22 @@ def test_a_message_has_the_same_cseq_when_its_challenges_are_known(
     assert taken == [1 + len(kinds)] * 3
 
 
+def test_what_only_a_registrar_asks_does_not_count_for_a_message(clock, ua, side):
+    """Before the REGISTER and after it, the MESSAGE has one CSeq."""
+    registrar, proxy = Guard(clock, 401), Guard(clock, 407)
+    side.script = lambda r: (registrar if r.method == "REGISTER" else proxy)(r)
+    account = alice()
+    taken = []
+    for _ in range(2):
+        assert statuses(outcome(ua.request(message(), account))) == [200]
+        taken.append(side.requests[-1].cseq.number)
+        register = message()
+        register.method = "REGISTER"
+        register.headers.set("CSeq", "1 REGISTER")
+        assert statuses(outcome(ua.request(register, account))) == [200]
+    assert taken == [2, 2]
+
+
 @pytest.mark.parametrize("stale", [True, False])
 @pytest.mark.parametrize("kinds", [(407,), (401, 407)])
 def test_a_nonce_that_is_too_old_is_renewed(clock, ua, side, kinds, stale):
