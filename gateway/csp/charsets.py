@@ -27,6 +27,12 @@ _BOMS = (
 _DECLARED = re.compile(
     rb"\s*<\?xml[^>]{0,200}?\bencoding\s*=\s*[\"']([A-Za-z0-9._:-]{1,40})[\"']"
 )
+_USUAL = (
+    b"<WV",
+    b'<?xml version="1.0" encoding="UTF-8"?>',
+    b'<?xml version="1.0" encoding="utf-8"?>',
+    b'<?xml version="1.0"?>',
+)
 _AS_IT_IS = frozenset(("utf-8", "ascii"))
 
 
@@ -58,12 +64,12 @@ def to_utf8(body: bytes, charset: str | None) -> bytes:
 
 
 def _charset(body: bytes, charset: str | None) -> str:
+    if charset is None and body.startswith(_USUAL):
+        return "utf-8"
     if charset is not None and charset.lower() == "utf-8":
         return "utf-8"
     if charset:
         return canonical(charset)
-    if body.startswith(b"<WV"):
-        return "utf-8"  # nothing before the root element: the usual case
     for mark, name in _BOMS:
         if body.startswith(mark):
             return name

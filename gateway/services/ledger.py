@@ -75,8 +75,4 @@ class Ledger:
         users: tuple[str, ...],
     ) -> None:
         at = int(self._clock.seconds() * 1e6)
-        self._store.note_history(
-            HistoryEntry(
-                message_id=message_id, at=at, event=event, detail=detail, users=users
-            )
-        )
+        self._store.note_history(HistoryEntry(message_id, at, event, detail, users))

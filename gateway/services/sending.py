@@ -286,10 +286,15 @@ def _unserved(recipient: Recipient) -> list[DetailedResult]:
     return details
 
 
+@lru_cache(maxsize=8)
+def _all_well(code: int) -> Result:
+    return Result(code=code)
+
+
 def _summary(good: list[int], details: list[DetailedResult], several: bool) -> Result:
     """Say it in one Result: all, some (201), none (its code, or 900 for several)."""
     if not details:
-        return Result(code=max(good))
+        return _all_well(max(good))
     if good:
         return Result(code=201, detailed_result=tuple(details))
     if not several:

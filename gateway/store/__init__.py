@@ -14,9 +14,10 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, Protocol
 
 Direction = Literal["to_handset", "to_sip"]
 FinalState = Literal["delivered", "expired", "rejected", "failed"]
@@ -144,15 +145,14 @@ class Registration:
     cseq: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEntry:
+class HistoryEntry(NamedTuple):
     """One thing that happened to a message, for "where is my message?"."""
 
     message_id: str
     at: int
     event: str
     """One word: accepted, offered, delivered …; unique with ``at`` for a message."""
-    detail: dict[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = MappingProxyType({})
     users: tuple[str, ...] = ()
     """The folded AoRs under which the message is to be found (needed once)."""
 

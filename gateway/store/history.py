@@ -83,7 +83,7 @@ def _add(link: Link, batch: Sequence[Sequence[HistoryEntry]]) -> list[None]:
         for entry in entries
     ]
     users = [
-        (storable(user), entry.message_id, entry.at)
+        (storable(user), entry.at, entry.message_id)
         for entry in entries
         for user in entry.users
     ]

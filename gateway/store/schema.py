@@ -147,14 +147,15 @@ history = Table(
     Column("event", Text, primary_key=True),
     Column("detail", Text, nullable=False),
     Index("history_at", "at"),
+    sqlite_with_rowid=False,
 )
 
 history_users = Table(
     "history_users",
     metadata,
     Column("aor", Text, primary_key=True),
+    Column("at", BigInteger, primary_key=True),
     Column("message_id", Text, primary_key=True),
-    Column("at", BigInteger, nullable=False),
-    Index("history_users_order", "aor", "at", "message_id"),
     Index("history_users_at", "at"),
+    sqlite_with_rowid=False,
 )

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
+from typing import NamedTuple
 
 from gateway import __version__
 from gateway.csp.charsets import canonical
@@ -126,8 +127,7 @@ def info_for(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """One MESSAGE to one recipient; ids are the caller's."""
 
     sender: str  # AoR

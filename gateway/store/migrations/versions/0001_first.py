@@ -118,16 +118,17 @@ def _history() -> None:
         sa.Column("event", sa.Text(), nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("message_id", "at", "event"),
+        sqlite_with_rowid=False,
     )
     op.create_index("history_at", "history", ["at"])
     op.create_table(
         "history_users",
         sa.Column("aor", sa.Text(), nullable=False),
-        sa.Column("message_id", sa.Text(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("aor", "message_id"),
+        sa.Column("message_id", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("aor", "at", "message_id"),
+        sqlite_with_rowid=False,
     )
-    op.create_index("history_users_order", "history_users", ["aor", "at", "message_id"])
     op.create_index("history_users_at", "history_users", ["at"])
 
 
