@@ -29,12 +29,17 @@ class Ledger:
         self._store = store
         self.counts: Counter[tuple[str, str, str]] = Counter()
 
-    def begun(self, message: StoredMessage, event: str, **detail: Any) -> None:
+    def begun(
+        self, message: StoredMessage, event: str, reason: str = "", **detail: Any
+    ) -> None:
         """Write the first line of a message: accepted, sent, stored or refused.
 
-        It is found by the AoR of its handset's user from then on.
+        It is found by the AoR of its handset's user from then on. The Call-ID of what
+        goes to SIP is the message's own id.
         """
-        self.counts[event, message.direction, str(detail.get("reason", ""))] += 1
+        self.counts[event, message.direction, reason] += 1
+        if reason:
+            detail["reason"] = reason
         to_sip = message.direction == TO_SIP
         user = message.sender if to_sip else message.recipient
         self._note(message.id, event, detail, (user,))

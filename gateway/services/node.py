@@ -134,7 +134,6 @@ class Node:
             ledger,
             domains,
             random,
-            unique,
             store.subscriber_by_msisdn,
         )
         self.delivery = Delivery(

@@ -92,7 +92,7 @@ class Outbox:
         queue = self._lines.setdefault(line, deque())  # who follows waits behind it
         try:
             await self._store.add_message(message)
-            self._ledger.begun(message, "accepted", call_id=message.headers["call_id"])
+            self._ledger.begun(message, "accepted")
         except Unreachable:
             if not queue and self._lines.get(line) is queue:
                 del self._lines[line]
@@ -305,8 +305,8 @@ def _request(message: StoredMessage) -> Request:
             sender=message.sender,
             recipient=request_uri(message.recipient),
             content=Content(message.content_type, message.content),
-            call_id=headers["call_id"],
-            tag=headers["tag"],
+            call_id=message.id,
+            tag=message.id[:12],
             validity=None if validity is None else int(validity),
             sent_at=moment(message.sent_at) if "dated" in headers else None,
         )

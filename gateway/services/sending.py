@@ -57,7 +57,6 @@ class Sending:
         ledger: Ledger,
         domains: Domains,
         token: Callable[[], str],
-        call_id: Callable[[], str],
         numbers: Callable[[str], Awaitable[Subscriber | None]],
     ) -> None:
         self._clock = clock
@@ -66,7 +65,6 @@ class Sending:
         self._ledger = ledger
         self._domains = domains
         self._token = token
-        self._call_id = call_id
         self._numbers = numbers
         self._deadlines = Deadlines(clock, config.gateway.hold)
         self._latest = 0
@@ -99,6 +97,11 @@ class Sending:
         date_time: datetime | None,
     ) -> tuple[Result, str | None]:
         """Send a content to each recipient; the result as one and by recipient."""
+        if len(recipient.user) == 1 and not recipient.group:
+            if not recipient.contact_list:
+                return await self._to_one(
+                    session, recipient.user[0].user_id, content, validity, date_time
+                )
         users = [user.user_id for user in recipient.user]
         if len(users) > RECIPIENTS:
             raise Refused(403, f"more than {RECIPIENTS} recipients")
@@ -115,8 +118,7 @@ class Sending:
             else:
                 draft = self._draft(session, aor, content, validity, date_time)
                 drafts.append((user_id, draft))
-        several = len(users) + len(others) > 1
-        codes = await self._all([draft for _, draft in drafts], session, several)
+        codes = await self._all([draft for _, draft in drafts], session)
         for (user_id, _), code in zip(drafts, codes, strict=True):
             if code not in (200, 202):
                 refused.setdefault(code, []).append(user_id)
@@ -126,7 +128,25 @@ class Sending:
             for code, names in refused.items()
         ]
         message_id = drafts[0][1].id if good else None
-        return _summary(good, details + others, several), message_id
+        return _summary(good, details + others), message_id
+
+    async def _to_one(
+        self,
+        session: Session,
+        user_id: str,
+        content: Content,
+        validity: int | None,
+        date_time: datetime | None,
+    ) -> tuple[Result, str | None]:
+        """Send to the one recipient that nearly every message has."""
+        try:
+            aor = await self._aor(user_id)
+        except Malformed as error:
+            raise Refused(901, str(error)) from None
+        draft = self._draft(session, aor, content, validity, date_time)
+        code = await self._one(draft, session, several=False)
+        good = code in (200, 202)
+        return _plain(code), draft.id if good else None
 
     def _draft(
         self,
@@ -139,11 +159,7 @@ class Sending:
         """Make the message for one recipient, as it is kept if it has to be."""
         # Later than the one before, whatever the clock: what waits is kept in order.
         at = self._latest = max(int(self._clock.seconds() * 1e6), self._latest + 1)
-        headers = {
-            "call_id": self._call_id(),
-            "tag": self._call_id(),
-            "user": session.user,
-        }
+        headers: dict[str, str] = {}
         if validity is not None:
             headers["validity"] = str(validity)
         if date_time is not None:
@@ -174,10 +190,8 @@ class Sending:
         return aor
 
     async def _all(
-        self, drafts: Sequence[StoredMessage], session: Session, several: bool
+        self, drafts: Sequence[StoredMessage], session: Session
     ) -> list[int]:
-        if len(drafts) == 1:
-            return [await self._one(drafts[0], session, several)]
         work = [defer.ensureDeferred(self._code(d, session)) for d in drafts]
         return await defer.gatherResults(work, consumeErrors=True)
 
@@ -224,8 +238,7 @@ class Sending:
             self._ledger.begun(
                 draft,
                 "sent" if code < 300 else "refused",
-                call_id=draft.headers["call_id"],
-                reason=f"SIP {code}",
+                reason="" if code == 200 else f"SIP {code}",
             )
             return status.to_csp(code, "MESSAGE", session.version, several=several)
         except Unreachable as error:
@@ -286,17 +299,14 @@ def _unserved(recipient: Recipient) -> list[DetailedResult]:
     return details
 
 
-@lru_cache(maxsize=8)
-def _all_well(code: int) -> Result:
+@lru_cache(maxsize=64)
+def _plain(code: int) -> Result:
     return Result(code=code)
 
 
-def _summary(good: list[int], details: list[DetailedResult], several: bool) -> Result:
-    """Say it in one Result: all, some (201), none (its code, or 900 for several)."""
+def _summary(good: list[int], details: list[DetailedResult]) -> Result:
+    """Say it in one Result: all, some (201), none (900)."""
     if not details:
-        return _all_well(max(good))
-    if good:
-        return Result(code=201, detailed_result=tuple(details))
-    if not several:
-        return Result(code=details[0].code)
-    return Result(code=900, detailed_result=tuple(details))
+        return _plain(max(good))
+    code = 201 if good else 900
+    return Result(code=code, detailed_result=tuple(details))

@@ -340,7 +340,7 @@ def test_what_was_acknowledged_outlives_the_node(clock, core, make, node, alice)
     for text in "ab":
         post(alice, send_message(text))
     clock.advance(8.1)
-    call_ids = [m.headers["call_id"] for m in result_of(node.store.waiting_to_sip())]
+    call_ids = [m.id for m in result_of(node.store.waiting_to_sip())]
     again = Core()
     make(core=again, store=node.store, name="node-1")
     assert texts(again) == ["a", "b"]
