@@ -28,6 +28,7 @@ from gateway.configtable import (
     size,
 )
 from gateway.errors import ConfigError
+from gateway.log import LEVELS, SUBJECTS, is_subject
 
 __all__ = [
     "Admin",
@@ -53,7 +54,6 @@ __all__ = [
 ]
 
 _DAY = 86400
-_LEVELS = ("debug", "info", "warn", "error", "critical")
 _DEFAULT_BINDING: Mapping[str, Any] = {
     "type": "csp-http",
     "endpoint": "tcp:8080:interface=127.0.0.1",
@@ -143,9 +143,12 @@ class Offline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """``[log]``: level is a name of ``twisted.logger.LogLevel``."""
+    """``[log]``: levels are names of ``twisted.logger.LogLevel``."""
 
     level: str
+    format: str
+    levels: Mapping[str, str]
+    """By subject: a word of ``gateway.log.SUBJECTS``, or a dotted name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -383,7 +386,11 @@ class _Document:
 
     def log(self) -> Log:
         table = self._section("log")
-        found = Log(level=table.choice("level", "info", _LEVELS))
+        found = Log(
+            level=table.choice("level", "info", LEVELS),
+            format=table.choice("format", "text", ("text", "json")),
+            levels=table.choices("levels", LEVELS, SUBJECTS, is_subject),
+        )
         table.finish()
         return found
 

@@ -12,7 +12,7 @@ import difflib
 import ipaddress
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -346,6 +346,28 @@ class Table:
 
         allowed = "one of " + ", ".join(repr(word) for word in among)
         return self._read(key, default, allowed, checked)
+
+    def choices(
+        self,
+        key: str,
+        among: Sequence[str],
+        names: Collection[str],
+        check: Callable[[str], bool],
+    ) -> dict[str, str]:
+        """Read a table below this one: names, each with one of the words of ``among``.
+
+        ``check`` tells whether a name is good; ``names`` are some that are.
+        """
+        self._known.append(key)
+        table = self._mapping.get(key, {})
+        if not isinstance(table, dict):
+            self.fault(key, f"must be a table: [{self._path}.{key}]")
+            return {}
+        below = Table(table, f"{self._path}.{key}", self._faults)
+        for name in table:
+            if not check(name):
+                below.fault(name, "unknown name" + nearest(name, tuple(names)))
+        return {name: below.choice(name, among[0], among) for name in table}
 
     def number_choice(self, key: str, default: int, among: Sequence[int]) -> int:
         """Read one of the numbers of ``among``."""

@@ -18,8 +18,10 @@ from typing import Any
 
 from twisted.application.service import IService, MultiService
 from twisted.internet import defer
+from twisted.logger import ILogObserver
 from twisted.plugin import getPlugins
 from twisted.python import usage
+from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
 import plugins
@@ -27,7 +29,8 @@ from gateway import __version__, config
 from gateway.configtable import ConfigFaults
 from gateway.errors import ConfigError, Unreachable
 from gateway.igateway import IBinding
-from gateway.log import Logger, set_level
+from gateway.log import Logger, set_levels
+from gateway.loglines import set_format, to_file
 from gateway.services.node import DRAIN, Node
 from gateway.store import migrate
 from gateway.store.link import Database
@@ -105,7 +108,7 @@ class Gateway(MultiService):
         super().__init__()
         self._reactor = reactor
         self.config = loaded
-        set_level(loaded.log.level)
+        _apply(loaded.log)
         found = bindings(loaded.gateway.plugin_path)
         store = SqlStore(loaded.store.url, reactor, secrets, _now)
         self.node = Node(
@@ -128,6 +131,14 @@ class Gateway(MultiService):
             )
             self.admin.setServiceParent(self)
         self.started: defer.Deferred[None] = defer.Deferred()
+        self.observer: Any = None
+        """What writes the log when twistd runs the service; None: what twistd has."""
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Become part of an application; its log is written as configured here."""
+        super().setServiceParent(parent)
+        if self.observer is not None:
+            parent.setComponent(ILogObserver, self.observer)
 
     def startService(self) -> None:
         """Begin; listeners open once the store is there."""
@@ -208,7 +219,7 @@ class Gateway(MultiService):
             self._log.error("not reloaded: {faults}", faults=str(faults))
             return
         changed = set(config.changes(self.config, new))
-        set_level(new.log.level)
+        _apply(new.log)
         self.config = replace(
             self.config, log=new.log, session=new.session, offline=new.offline
         )
@@ -243,6 +254,29 @@ class Gateway(MultiService):
         await self.node.stop()
 
 
+def _apply(log: config.Log) -> None:
+    set_levels(log.level, log.levels)
+    set_format(log.format)
+
+
+def _observer(options: Mapping[str, Any], reactor: Any) -> Any:
+    """Make what writes the log where the options of twistd say; see its --help.
+
+    None where twistd knows better: with ``--syslog`` or ``--logger``, and for a daemon
+    that shall log to standard output, which it refuses.
+    """
+    name, foreground = options["logfile"], options["nodaemon"]
+    if options["syslog"] or options["logger"] or (name == "-" and not foreground):
+        return None
+    if foreground and name in (None, "", "-"):
+        return to_file(sys.stdout)
+    file = LogFile.fromFullPath(name or "twistd.log")
+    if not signal.getsignal(signal.SIGUSR1):
+        rotate = file.rotate
+        signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(rotate))
+    return to_file(file)
+
+
 def _settle_memory() -> None:
     """Let the collector pass over what was there at the start, and come less often.
 
@@ -267,4 +301,7 @@ def makeService(options: Options) -> Gateway:
     """Make the service of checked options."""
     from twisted.internet import reactor
 
-    return Gateway(reactor, options["loaded"], options["secrets"])
+    gateway = Gateway(reactor, options["loaded"], options["secrets"])
+    if options.parent is not None:  # twistd's own options
+        gateway.observer = _observer(options.parent, reactor)
+    return gateway
