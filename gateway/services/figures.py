@@ -6,16 +6,33 @@ Counters only grow; gauges are read at the moment they are asked for. Names are 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from gateway.errors import Unreachable
 from gateway.igateway import Figures
+from gateway.services.access import Access
+from gateway.services.ledger import Ledger
+from gateway.services.outbox import Outbox
+from gateway.services.registration import Registrations
+from gateway.services.sessions import Sessions
+from gateway.services.ua import UserAgent
+from gateway.store import Store
 
-if TYPE_CHECKING:
-    from gateway.services.node import Node
+
+class Measured(Protocol):
+    """The parts of a node that have something to show."""
+
+    access: Access
+    ledger: Ledger
+    outbox: Outbox
+    registrations: Registrations
+    sessions: Sessions
+    store: Store
+    ua: UserAgent
+    lag: float
 
 
-async def figures(node: Node) -> Figures:
+async def figures(node: Measured) -> Figures:
     """Gather every figure; the store's are left out while it is away."""
     gathered = Figures()
     gathered.counter(
@@ -67,7 +84,7 @@ async def figures(node: Node) -> Figures:
     return gathered
 
 
-async def peers(node: Node) -> list[tuple[str, bool]]:
+async def peers(node: Measured) -> list[tuple[str, bool]]:
     """Name the store and each core address, and whether it can be had."""
     found = [
         (f"core {hop.transport}:{hop.host}:{hop.port}", up)
@@ -81,7 +98,7 @@ async def peers(node: Node) -> list[tuple[str, bool]]:
     return found
 
 
-async def ills(node: Node) -> list[str]:
+async def ills(node: Measured) -> list[str]:
     """Name what keeps the gateway from doing its work; nothing when all is well."""
     states = await peers(node)
     cores = [up for name, up in states if name.startswith("core ")]
@@ -91,9 +108,9 @@ async def ills(node: Node) -> list[str]:
     return found
 
 
-def _offers(node: Node) -> int:
+def _offers(node: Measured) -> int:
     return sum(session.open_offers for session in node.sessions.all())
 
 
-def _registered(node: Node) -> int:
+def _registered(node: Measured) -> int:
     return len(node.registrations)
