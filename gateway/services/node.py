@@ -37,7 +37,7 @@ from gateway.log import Logger
 from gateway.services import figures
 from gateway.services.access import Access
 from gateway.services.delivery import Delivery
-from gateway.services.directory import served
+from gateway.services.directory import Watch, served
 from gateway.services.embedded import EmbeddedCore, targets_gateway
 from gateway.services.forwarding import Forwarding
 from gateway.services.incoming import Incoming
@@ -95,6 +95,7 @@ class Node:
             core_memory=config.sip.core_memory,
         )
         self.sessions = Sessions(clock, store, config.session, name)
+        self.watch = Watch(store, self.sessions)
         self._make_services(random, unique, bearers)
         self.proxy = Proxy(self.ua)
         self.incoming: Incoming | None = None
@@ -107,6 +108,7 @@ class Node:
             (SWEEP, task.LoopingCall(self._guarded, self.delivery.expire)),
             (UPKEEP, task.LoopingCall(self._guarded, self._upkeep)),
             (TICK, task.LoopingCall(self._tick)),
+            (TICK, task.LoopingCall(self._guarded, self.watch.look)),
         ]
 
     def _make_services(
@@ -333,7 +335,7 @@ class Node:
         """Take no new work; what waits for a SIP answer is held and answered."""
         self.sap.stopping = True
         if self.incoming is not None:
-            self.incoming.stopping = True
+            self.incoming.drain()
         self.sending.stop()
 
     async def stop(self) -> None:

@@ -12,7 +12,7 @@ from twisted.internet import defer
 from gateway.errors import Malformed, Unreachable
 from gateway.log import Logger
 from gateway.services.ua import UserAgent
-from gateway.sip.message import NameAddr, Request, Response, Uri
+from gateway.sip.message import NameAddr, Request, Response, Uri, Via
 from gateway.sip.transaction import Hop, ServerTransaction
 
 MAX_FORWARDS = 70
@@ -53,6 +53,9 @@ class Proxy:
         uri: str | None,
         drop_route: bool,
     ) -> None:
+        if self._passed_twice(request, hop):
+            self._ua.answer(transaction, request, 482)
+            return
         left = int(request.headers.get("Max-Forwards") or MAX_FORWARDS)
         if left <= 0:
             self._ua.answer(transaction, request, 483)
@@ -79,6 +82,15 @@ class Proxy:
             self._ua.answer(transaction, request, 408)
             return
         back(response)
+
+    def _passed_twice(self, request: Request, hop: Hop) -> bool:
+        """Tell a loop: what we sent may come back once to be passed on, not twice.
+
+        RFC 3261 16.3 item 4, without a hash: our own Via is proof enough.
+        """
+        own = self._ua.sent_by(hop)
+        before = [Via.parse(value) for value in request.headers.values("Via")[1:]]
+        return sum(via.sent_by == own for via in before) > 1
 
 
 def _without_via(response: Response) -> Response:

@@ -457,6 +457,18 @@ def test_too_many_hops(core, node):
     assert code(core, passing) == 483
 
 
+def test_what_comes_back_twice_is_a_loop(core, node):
+    """Once is what an application server is there for."""
+    route = "<sip:127.0.0.1:5062;lr>, <sip:127.0.0.1:5060;lr>"
+    ours = "SIP/2.0/UDP 127.0.0.1:5062;branch=z9hG4bKours"
+    for times, expected in ((1, 200), (2, 482)):
+        passing = message_to("alice", Route=route)
+        passing.uri = "sip:dave@example.com"
+        top = passing.headers.values("Via")
+        passing.headers.set_all("Via", [*top, *[ours] * times])
+        assert code(core, passing) == expected
+
+
 def test_a_next_hop_that_is_silent_is_408(clock, core, node):
     core.script = lambda r: None
     route = "<sip:127.0.0.1:5062;lr>, <sip:127.0.0.1:5060;lr>"
