@@ -8,6 +8,7 @@ a fault, with the texts concerned.
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -27,9 +28,10 @@ class Row(NamedTuple):
 class Entry:
     """One text: how often it was tried, and under which ids it arrived.
 
-    ``ids`` are MessageIDs at handsets, Call-IDs at SIP users. ``settled``: the way to
-    the SIP side has ended thus, so that it must not come there once more. ``reported``:
-    its sender was told later that it did not arrive.
+    ``ids`` are MessageIDs at handsets; Call-ID, CSeq and From tag at SIP users.
+    ``settled``: the way to the SIP side has ended thus, so that it must not come there
+    once more. ``reported``: its sender was told later that it did not arrive.
+    ``trail``: each arrival, in words.
     """
 
     tries: int = 0
@@ -37,6 +39,7 @@ class Entry:
     settled: str = ""
     reported: bool = False
     ids: dict[str, int] = field(default_factory=dict)
+    trail: list[str] = field(default_factory=list)
 
 
 def line_of(text: str) -> tuple[str, int]:
@@ -48,7 +51,10 @@ def line_of(text: str) -> tuple[str, int]:
 class Ledger:
     """The accounts of all senders and recipients; they are threads of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, copies: bool = False) -> None:
+        self.copies = copies
+        """Whether the core may hold copies of what a dead service sent, and bring them
+        late: their ids tell the recipient that he has them."""
         self.entries: dict[str, Entry] = {}
         self.faults: list[str] = []
         self.confirmed: set[str] = set()
@@ -96,21 +102,24 @@ class Ledger:
 
     # -- recipients
 
-    def came(
-        self, recipient: str, text: str, number: str, *, sip: bool = False
-    ) -> None:
-        """Note that a text arrived under an id, for the first time or again."""
+    def came(self, recipient: str, text: str, number: str, *, sip: str = "") -> None:
+        """Note that a text arrived under an id, for the first time or again.
+
+        ``sip`` tells one SIP request of that id from another.
+        """
         with self._lock:
             entry = self.entries.get(text)
             if entry is None:
                 self.fault(f"nobody sent {text!r}")
                 return
+            entry.trail.append(f"{time.time():.3f} {number} {sip}")
             line, place = line_of(text)
             if not line.endswith(f">{recipient}"):
                 self.fault(f"{recipient} got {text!r}")
-            if number in self.confirmed or (sip and entry.settled):
+            late = sip and entry.settled and not self.copies
+            if number in self.confirmed or late:
                 end = f"after its end ({entry.settled or 'confirmed'})"
-                self.fault(f"{text!r} came as {number} {end}; before: {entry.ids}")
+                self.fault(f"{text!r} came {end}: {entry.trail}")
             if entry.ids:
                 self.repeats += 1
             elif place <= self._last[line]:
@@ -144,7 +153,9 @@ class Ledger:
                     # ended is not to be told from outside.
                     entry = self.entries[self._named[number]]
                     if entry.tries == 1:
-                        entry.settled = f"{number} {row.state} {row.reason}"
+                        ended = (row.finished_at or 0) / 1e6
+                        words = f"{ended:.3f} {number} {row.state} {row.reason}"
+                        entry.settled = f"{words}, seen {time.time():.3f}"
             for number in self._rows.keys() - rows.keys():
                 self.fault(f"{number} is gone: {self._rows[number]}")
             self._rows = rows

@@ -188,7 +188,8 @@ def receiver(ledger: Ledger, user: SipUser) -> None:
     def answer(message: Message) -> int:
         if message.method == "MESSAGE":
             text = message.body.decode()
-            ledger.came(user.user, text, message.get("call-id"), sip=True)
+            ids = (message.get(name) for name in ("call-id", "cseq", "from"))
+            ledger.came(user.user, text, " ".join(ids), sip=message.get("via"))
         return 200
 
     user.answer = answer
