@@ -3,9 +3,9 @@
 A message's history is one thing, the log another: message text, passwords, cookies and
 whole session ids never come here. How events become lines is in ``loglines``.
 
-One id goes through the log: that of the message. The event that first names a message
-tells the CSP transaction and the Call-ID as well, and every later event that knows
-only a Call-ID gets the message's id from here.
+One id goes through the log: that of the message, which is the Call-ID, too, of what we
+send for it. What comes from SIP has a Call-ID of its own: the event that first names
+both ties them together, and later events that know only the Call-ID get the id here.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Logger(_Logger):
         """Log a step of a message, completed with the id of the message.
 
         An event with ``message`` and ``call_id`` ties the two together; one with
-        ``call_id`` alone gets the ``message``, "-" when it belongs to none.
+        ``call_id`` alone gets its ``message``: the Call-ID itself when nothing is tied.
         """
         if not self.debugging:
             return
@@ -134,7 +134,7 @@ class Logger(_Logger):
             if "message" in kwargs:
                 _tie(call_id, str(kwargs["message"]))
             else:
-                kwargs["message"] = _messages.get(call_id, "-")
+                kwargs["message"] = _messages.get(call_id, call_id)
         super().debug(format, **kwargs)
 
     def begins(self, session_id: str, transaction_id: str | None, name: str) -> None:
@@ -143,7 +143,15 @@ class Logger(_Logger):
             return
         named = f"{session_id[:_SHORT]}/{(transaction_id or '-')[:_LONG]}"
         transaction.set(named)
-        self.debug("CSP {primitive}: transaction={id}", primitive=name, id=named)
+        text = "CSP {primitive}: transaction={transaction}"
+        self.debug(text, primitive=name, transaction=named)
+
+    def ends(self, answer: Any) -> None:
+        """Log the answer to the CSP transaction that began."""
+        code = getattr(getattr(answer, "result", None), "code", "-")
+        text = "CSP answer {primitive} {code}: transaction={transaction}"
+        name, begun = answer.NAME, transaction.get()
+        self.debug(text, primitive=name, code=code, transaction=begun)
 
 
 def _tie(call_id: str, message: str) -> None:

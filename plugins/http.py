@@ -26,7 +26,7 @@ from zope.interface import implementer
 from gateway.configtable import Endpoint, Network, Table
 from gateway.errors import ConfigError
 from gateway.igateway import IBinding, IGateway, Peer
-from gateway.log import Logger
+from gateway.log import Complaints, Logger
 from plugins._http_connection import HttpConnection
 from plugins._http_reader import NEEDED
 from plugins._http_replies import BUSY, NOT_FOUND, NOT_POST, Refusal, redirect
@@ -36,9 +36,6 @@ DRAIN = 5.0
 """Seconds that a stop waits for the replies under way."""
 REFUSED_AT_ONCE = 64
 """Connections above the limit that still get a 503; further ones are dropped."""
-_QUIET = 5.0
-"""Seconds between two log lines about the same address."""
-_MOST_COMPLAINED_OF = 1024
 _FORWARDED = b"x-forwarded-for"
 # In which WAP gateways hand on the calling number, the surest first.
 _MSISDN = (
@@ -153,7 +150,7 @@ class Front(ServerFactory):
         self.connections: set[HttpConnection] = set()
         self.date = b""
         self._from: dict[str, int] = {}
-        self._complaints: dict[str, list[float]] = {}
+        self.complaints = Complaints(self._log, clock)
         self._emptied: Deferred[None] | None = None
         self.apply(config)
         self.sweep()
@@ -248,43 +245,24 @@ class Front(ServerFactory):
         return any(parsed in network for network in self.config.trusted_proxies)
 
     def complain(self, address: str, refusal: Refusal) -> None:
-        """Log why a request was refused, at most once an address in a few seconds."""
-        if refusal.status < 400:
-            return
-        known = self._complaints.get(address)
-        if known is not None:
-            known[1] += 1
-            return
-        if len(self._complaints) >= _MOST_COMPLAINED_OF:
-            return
-        self._complaints[address] = [self.seconds() + _QUIET, 0]
-        self._log.warn(
-            "HTTP {status} to {address}: {cause}",
-            status=refusal.status,
-            address=address,
-            cause=refusal.text,
-        )
-
-    def _forget_complaints(self, now: float) -> None:
-        over = [item for item in self._complaints.items() if item[1][0] <= now]
-        for address, (_, held) in over:
-            del self._complaints[address]
-            if held:
-                self._log.warn(
-                    "{held} more requests from {address} were refused",
-                    held=int(held),
-                    address=address,
-                )
+        """Log why a request was refused, at most once a minute and address."""
+        if refusal.status >= 400:
+            self.complaints.about(
+                address,
+                "HTTP {status} to {address}: {cause}",
+                status=refusal.status,
+                address=address,
+                cause=refusal.text,
+            )
 
     # What the service asks.
 
     def sweep(self) -> None:
-        """Do once a second what needs doing: the date, deadlines, old complaints."""
+        """Do once a second what needs doing: the date, deadlines."""
         now = self.seconds()
         self.date = f"Date: {formatdate(now, usegmt=True)}\r\n".encode("ascii")
         for connection in [c for c in self.connections if c.deadline <= now]:
             connection.expire()
-        self._forget_complaints(now)
 
     def drain(self) -> Deferred[None]:
         """Take no new work; fires when the last connection has ended."""
@@ -422,6 +400,7 @@ class HttpService(Service):
         await emptied
         if cut.active():
             cut.cancel()
+        self._front.complaints.stop()
         if self._ticking.running:
             self._ticking.stop()
 

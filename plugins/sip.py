@@ -29,7 +29,7 @@ from gateway.config import Sip
 from gateway.configtable import Endpoint
 from gateway.errors import ConfigError, Malformed
 from gateway.igateway import IBinding, IGateway, ILink, IUserAgent
-from gateway.log import Logger
+from gateway.log import Complaints, Logger
 from gateway.sip.message import (
     KeepAlive,
     Request,
@@ -52,32 +52,11 @@ _RECEIVE_BUFFER = 4 << 20
 """Bytes of datagrams that may wait for us; Linux gives net.core.rmem_max at most."""
 _NAMES = 256
 _NAME_LIFE = 60.0
-_QUIET = 60.0
 _SOURCES = 1024
 # One datagram is lost; whatever else is under way there goes on.
 _LOST = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.EMSGSIZE, errno.EPERM})
 HALF = 32.0
 """Seconds in which a message on a stream must have come whole."""
-
-
-class Complaints:
-    """One log line a minute and source for bytes that are no SIP."""
-
-    _log = Logger()
-
-    def __init__(self, clock: Any) -> None:
-        self._clock = clock
-        self._until: dict[str, float] = {}
-
-    def about(self, host: str, cause: str) -> None:
-        """Note bad input from a host."""
-        now = self._clock.seconds()
-        if self._until.get(host, 0.0) > now:
-            return
-        if len(self._until) >= _SOURCES:
-            self._until.clear()
-        self._until[host] = now + _QUIET
-        self._log.warn("no SIP from {host}: {cause}", host=host, cause=cause)
 
 
 class Names:
@@ -188,10 +167,15 @@ class UdpLink(protocol.DatagramProtocol):
         try:
             message = parse(data)
         except Malformed as cause:
-            self._complaints.about(source.host, str(cause))
+            _complain(self._complaints, source, cause)
             _answer(self._ua, cause, source)
             return
         self._ua.received(message, source)
+
+
+def _complain(complaints: Complaints, source: Hop, cause: Malformed) -> None:
+    text = "no SIP from {host}: {cause}"
+    complaints.about(source.host, text, host=source.host, cause=str(cause))
 
 
 def _answer(ua: IUserAgent, cause: Malformed, source: Hop) -> None:
@@ -242,7 +226,7 @@ class SipStream(protocol.Protocol):
                 data = b""
         except Malformed as cause:
             self._dead = True
-            self._link.complaints.about(self.hop.host, str(cause))
+            _complain(self._link.complaints, self.hop, cause)
             _answer(self._link.ua, cause, self.hop)
             self.transport.loseConnection()
 
@@ -402,6 +386,7 @@ class SipService(Service):
         self._reactor = reactor
         self._config = config
         self._gateway = gateway
+        self._complaints = Complaints(self._log, reactor)
         self._ports: list[Any] = []
         self._streams: list[StreamLink] = []
         self.addresses: list[tuple[str, str, int]] = []
@@ -409,7 +394,7 @@ class SipService(Service):
     def startService(self) -> None:
         """Open every listener; raises ConfigError when one cannot be had."""
         super().startService()
-        names, complaints = Names(self._reactor), Complaints(self._reactor)
+        names, complaints = Names(self._reactor), self._complaints
         ua = self._gateway.ua
         for endpoint in self._config.listen:
             link: UdpLink | StreamLink
@@ -446,6 +431,7 @@ class SipService(Service):
     def stopService(self) -> defer.Deferred[Any]:
         """Close listeners and connections."""
         super().stopService()
+        self._complaints.stop()
         for link in self._streams:
             link.stop()
         ports, self._ports = self._ports, []

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from gateway.errors import Malformed, Unreachable
 from gateway.identity import Domains, WVAddress
-from gateway.log import Logger
+from gateway.log import Complaints, Logger
 from gateway.services.delivery import COMPOSING, Delivery
 from gateway.services.directory import served
 from gateway.services.proxy import Proxy, first_route, hop_of, next_route
@@ -30,7 +30,6 @@ METHODS = "MESSAGE, OPTIONS, REGISTER"
 """What this element answers; anything else gets 405."""
 SUPPORTED = frozenset({"pref", "path", "timer"})
 RETRY_AFTER = "10"
-_QUIET = 60.0
 _SOURCES = 1024
 
 Own = Callable[[Uri], bool]
@@ -55,7 +54,6 @@ class Incoming:
         trusted: Sequence[Any],
         own: Own,
     ) -> None:
-        self._clock = clock
         self._ua = ua
         self._proxy = proxy
         self._store = store
@@ -64,9 +62,14 @@ class Incoming:
         self._domains = domains
         self._trusted = tuple(trusted)
         self._own = own
-        self._complained: dict[str, float] = {}
+        self._complaints = Complaints(self._log, clock)
         self._believed: dict[str, bool] = {}
         self.stopping = False
+
+    def drain(self) -> None:
+        """Take no new work."""
+        self.stopping = True
+        self._complaints.stop()
 
     def take(
         self, transaction: ServerTransaction, request: Request, source: Hop
@@ -126,15 +129,8 @@ class Incoming:
 
     def _complain(self, source: Hop, cause: str) -> None:
         """Log bad input with its cause, once a minute for each source."""
-        now = self._clock.seconds()
-        if now - self._complained.get(source.host, -_QUIET) < _QUIET:
-            return
-        if len(self._complained) >= _SOURCES:
-            self._complained.clear()
-        self._complained[source.host] = now
-        self._log.warn(
-            "SIP request from {host} refused: {cause}", host=source.host, cause=cause
-        )
+        text = "SIP request from {host} refused: {cause}"
+        self._complaints.about(source.host, text, host=source.host, cause=cause)
 
     # -- methods -----------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
+from gateway.log import Logger
 from gateway.store import FinalState, HistoryEntry, Store, StoredMessage
 
 TO_SIP = "to_sip"
@@ -23,6 +24,8 @@ class Ledger:
 
     Roads are the directions of messages: "to_sip" and "to_handset".
     """
+
+    _log = Logger()
 
     def __init__(self, clock: IReactorTime, store: Store) -> None:
         self._clock = clock
@@ -79,5 +82,10 @@ class Ledger:
         detail: dict[str, Any],
         users: tuple[str, ...],
     ) -> None:
+        if self._log.debugging:
+            text = "message={message} {event}: {detail}"
+            shown = ", ".join(f"{key}={value}" for key, value in detail.items())
+            ids = {"message": message_id, **detail}
+            self._log.debug(text, event=event, detail=shown, **ids)
         at = int(self._clock.seconds() * 1e6)
         self._store.note_history(HistoryEntry(message_id, at, event, detail, users))

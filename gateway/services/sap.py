@@ -229,6 +229,8 @@ class Sap:
         message_id = None
         if isinstance(primitive, MessageDelivered):
             message_id = primitive.message_id
+        if self._log.debugging:
+            self._log.begins(session.id, transaction.id, primitive.NAME)
         offer = session.confirmed(transaction.id, message_id)
         try:
             await self._confirmed(session, offer, primitive)
@@ -250,6 +252,8 @@ class Sap:
     async def _answer(self, exchange: Exchange, request: Transaction) -> Transaction:
         """Answer one client request, or give the answer it got before."""
         session, primitive = exchange.session, request.primitive
+        if self._log.debugging:
+            self._log.begins(session.id, request.id, primitive.NAME)
         answer: Answer
         if request.id is None:
             answer, repeated = Answer(0, 0.0), False
@@ -271,6 +275,8 @@ class Sap:
         elif answer.primitive is None:
             await _given(answer)
         assert answer.primitive is not None
+        if self._log.debugging:
+            self._log.ends(answer.primitive)
         return _response(request, answer.primitive)
 
     def _retried(self, session: Session, request: Primitive, answer: Answer) -> bool:

@@ -23,7 +23,7 @@ from gateway.csp.schema import Primitive
 from gateway.csp.session import Session
 from gateway.errors import Malformed, Refused, Unreachable
 from gateway.identity import Domains
-from gateway.log import Logger
+from gateway.log import Logger, transaction
 from gateway.services.deadlines import LATE, Deadlines
 from gateway.services.ledger import TO_SIP, Ledger
 from gateway.services.outbox import Line, Outbox
@@ -216,6 +216,9 @@ class Sending:
 
     async def _one(self, draft: StoredMessage, session: Session, several: bool) -> int:
         """Send to one recipient and give the CSP code; see the module."""
+        if self._log.debugging:
+            text = "message={message} begins: transaction={transaction}"
+            self._log.debug(text, message=draft.id, transaction=transaction.get())
         line = (draft.sender, draft.recipient)
         since = self._deadlines.begin()
         if line in self._outbox:

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from gateway.errors import Malformed, Unreachable
 from gateway.igateway import ILink, IUserAgent
-from gateway.log import Logger
+from gateway.log import Complaints, Logger
 from gateway.services.account import CHALLENGES, Account
 from gateway.sip.message import Request, Response
 from gateway.sip.transaction import (
@@ -104,6 +104,7 @@ class UserAgent:
         self._memory = core_memory
         self._t1 = t1
         self._failed: dict[Hop, float] = {}
+        self._complaints = Complaints(self._log, clock)
         self._waiting: dict[ClientTransaction, defer.Deferred[Response]] = {}
         self._progress: dict[ClientTransaction, Progress] = {}
         self._timer: IDelayedCall | None = None
@@ -137,11 +138,9 @@ class UserAgent:
         try:
             self._layer.receive(message, source, self._clock.seconds())
         except Malformed as error:
-            self._log.warn(
-                "SIP message from {host} dropped: {cause}",
-                host=source.host,
-                cause=str(error),
-            )
+            text = "SIP message from {host} dropped: {cause}"
+            host = source.host
+            self._complaints.about(host, text, host=host, cause=str(error))
         self._run()
 
     def refused(self, request: Request, source: Hop, status: int, reason: str) -> None:
@@ -176,6 +175,8 @@ class UserAgent:
         except Unreachable as error:
             d.errback(error)
             return d
+        if self._log.debugging:
+            self._traced("{what} sent to {hop}", request.method, request, hop)
         self._waiting[transaction] = d
         if progress is not None:
             self._progress[transaction] = progress
@@ -318,6 +319,9 @@ class UserAgent:
 
     def respond(self, transaction: ServerTransaction, response: Response) -> None:
         """Answer a request."""
+        if self._log.debugging:
+            hop = transaction.hop
+            self._traced("{what} answered to {hop}", response.status, response, hop)
         self._layer.respond(transaction, response, self._clock.seconds())
         self._run()
 
@@ -358,8 +362,18 @@ class UserAgent:
             self._running = False
         self._schedule()
 
+    def _traced(
+        self, text: str, what: object, message: Request | Response, hop: Hop
+    ) -> None:
+        """Log a step of a SIP transaction; asked for at level debug only."""
+        text = "message={message} SIP " + text + ": call_id={call_id}"
+        self._log.debug(text, what=what, hop=_shown(hop), call_id=message.call_id)
+
     def _happened(self, event: Event) -> None:
         if isinstance(event, ResponseReceived):
+            if self._log.debugging:
+                status, hop = event.response.status, event.transaction.hop
+                self._traced("{what} came from {hop}", status, event.response, hop)
             if event.response.status >= 200:
                 d = self._done(event.transaction)
                 if d is not None:
@@ -367,6 +381,9 @@ class UserAgent:
             elif (progress := self._progress.get(event.transaction)) is not None:
                 progress(event.response)
         elif isinstance(event, RequestReceived):
+            if self._log.debugging:
+                method, hop = event.request.method, event.source
+                self._traced("{what} came from {hop}", method, event.request, hop)
             try:
                 self.take(event.transaction, event.request, event.source)
             except Exception:
@@ -415,6 +432,7 @@ class UserAgent:
     def stop(self) -> None:
         """Cancel the timer and fail what still waits; nothing is sent from now on."""
         self._stopped = True
+        self._complaints.stop()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -20,10 +20,11 @@ from gateway.config import Sip
 from gateway.configtable import Endpoint
 from gateway.errors import ConfigError
 from gateway.igateway import IUserAgent
+from gateway.log import Complaints, Logger
 from gateway.sip.message import Request, Response
 from gateway.sip.transaction import Hop
 from plugins import sip as plugin
-from plugins.sip import Complaints, Names, SipService, SipStream, StreamLink, UdpLink
+from plugins.sip import Names, SipService, SipStream, StreamLink, UdpLink
 
 MESSAGE = (
     b"MESSAGE sip:alice@example.com SIP/2.0\r\n"
@@ -83,7 +84,7 @@ class Streams:
         self.clock = Clock()
         self.agent = AgentDouble()
         names = Names(self.clock)
-        complaints = Complaints(self.clock)
+        complaints = Complaints(Logger(), self.clock)
         self.link = StreamLink(self.clock, "tcp", self.agent, names, complaints)
 
     def connect(
@@ -269,7 +270,7 @@ class DatagramTests(SynchronousTestCase):
     def link(self, *faults: OSError | None) -> UdpLink:
         self.clock = Clock()
         self.agent = AgentDouble()
-        link = UdpLink(self.agent, Names(self.clock), Complaints(self.clock))
+        link = UdpLink(self.agent, Names(self.clock), Complaints(Logger(), self.clock))
         port: Any = DatagramPort(*faults)
         link.makeConnection(port)
         return link
@@ -338,7 +339,7 @@ class NameTests(SynchronousTestCase):
 
         clock.resolve = resolve  # type: ignore[attr-defined]
         agent = AgentDouble()
-        link = UdpLink(agent, Names(clock), Complaints(clock))
+        link = UdpLink(agent, Names(clock), Complaints(Logger(), clock))
         port: Any = DatagramPort()
         link.makeConnection(port)
         hop = Hop("udp", "core.example.com", 5060)
@@ -352,14 +353,6 @@ class NameTests(SynchronousTestCase):
         link.send(hop, b"3")
         asked[1].errback(OSError("no such host"))
         self.assertEqual(agent.failures, [(hop, "the name is not known")])
-
-
-def test_complaints_come_once_a_minute_and_do_not_grow():
-    clock = Clock()
-    complaints = Complaints(clock)
-    for number in range(5000):
-        complaints.about(f"host{number}", "rubbish")
-    assert len(complaints._until) <= plugin._SOURCES
 
 
 @pytest.mark.parametrize("interface", ["0.0.0.0", ""])

@@ -25,8 +25,9 @@ from twisted.internet.ssl import (
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from gateway.log import Complaints, Logger
 from gateway.sip.transaction import Hop
-from plugins.sip import Complaints, Names, StreamLink
+from plugins.sip import Names, StreamLink
 from tests.plugins.test_sip import MESSAGE, AgentDouble
 
 
@@ -98,7 +99,9 @@ class TlsTests(TestCase):
         core, agent = Core(chain), AgentDouble()
         self.addCleanup(core.join, 10)
         clock: Any = reactor
-        link = StreamLink(clock, "tls", agent, Names(clock), Complaints(clock))
+        link = StreamLink(
+            clock, "tls", agent, Names(clock), Complaints(Logger(), clock)
+        )
         root = trustRootFromCertificates([Certificate.loadPEM(pem)])
         link.trust = lambda host: optionsForClientTLS(host, trustRoot=root)
         self.addCleanup(lambda: deferLater(clock, 0.05))
