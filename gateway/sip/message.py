@@ -59,12 +59,50 @@ _METHODS: Final = frozenset(
 )
 
 
+# The form nearly every response without a body has; what it does not match goes the
+# long way, which takes all that this takes and more.
+_PLAIN_RESPONSE = re.compile(
+    rb"SIP/2\.0 ([1-6][0-9][0-9]) ([ -~]*)\r\n"
+    rb"Via: ([!-+\--~][ -+\--~]*)\r\n"
+    rb"From: (<[!#-;=?-~]+>;[!#-~]+)\r\n"
+    rb"To: (<[!#-;=?-~]+>;[!#-~]+)\r\n"
+    rb"Call-ID: ([!-~]+)\r\n"
+    rb"CSeq: ([0-9]{1,9} [A-Z]+)\r\n"
+    rb"(?:Server: ([!-~][ -~]*)\r\n)?"
+    rb"Content-Length: 0\r\n\r\n"
+)
+
+
+def _plain_response(data: bytes) -> Response | None:
+    match = _PLAIN_RESPONSE.fullmatch(data)
+    if match is None:
+        return None
+    status, reason, via, sender, recipient, call_id, cseq, server = match.groups()
+    fields: dict[str, str | tuple[str, ...]] = {
+        "Via": via.rstrip().decode("ascii"),
+        "From": sender.decode("ascii"),
+        "To": recipient.decode("ascii"),
+        "Call-ID": call_id.decode("ascii"),
+        "CSeq": cseq.decode("ascii"),
+    }
+    if server is not None:
+        fields["Server"] = server.rstrip().decode("ascii")
+    fields["Content-Length"] = "0"
+    return Response(
+        status=int(status),
+        reason=reason.strip().decode("ascii"),
+        headers=Headers(fields),
+    )
+
+
 def parse(data: bytes, *, max_body: int = MAX_BODY) -> Request | Response:
     """Read one whole datagram (RFC 3261 18.3).
 
     Without Content-Length the body is the rest; bytes behind a shorter one are
     dropped. Raises SipMalformed and SipTooLarge.
     """
+    if data[:4] == b"SIP/" and (plain := _plain_response(data)) is not None:
+        return plain
     if data[:1] in (b"\r", b"\n"):
         data = data.lstrip(b"\r\n")
     end, start = head_end(data, 0)
