@@ -47,6 +47,7 @@ AVAILABLE = frozenset(
 NONCE_LIFE = 60.0
 _NONCES = 10_000
 _LONG = 512
+_CAUSES = {409: "password", 503: "throttled", 531: "unknown", 604: "session"}
 _SCHEMAS = (*HASHES, "PWD")  # in order of preference
 
 
@@ -105,6 +106,7 @@ class Access:
             response, session = await self._throttled(request, version, peer)
         except Refused as refusal:
             self.outcomes[refusal.code] += 1
+            self._failed(request, peer, refusal)
             raise
         self.outcomes[response.result.code] += 1
         return response, session
@@ -141,7 +143,7 @@ class Access:
                 return await self._login(request, version, peer)
             except Refused as refusal:
                 if refusal.code in (409, 531):  # whichever of the three is wrong
-                    raise Refused(604, "Invalid session") from None
+                    raise Refused(604, "Invalid session") from refusal
                 raise
         return await self._login(request, version, peer)
 
@@ -155,7 +157,6 @@ class Access:
         if request.password is None and request.digest_bytes is None:
             return self._challenge(request, version, user, client), None
         if not self._authentic(request, user, client, subscriber):
-            self._failed(user, peer, "password")
             raise Refused(409, "Invalid password")
         if request.session_id:
             session, fresh = await self._again(request, subscriber, client, version)
@@ -179,17 +180,22 @@ class Access:
         else:
             subscriber = await self._store.subscriber_by_user(user.key)
         if subscriber is None or not subscriber.enabled:
-            self._failed(user, peer, "unknown")
             raise Refused(531, "Unknown user")
         return user, subscriber
 
-    def _failed(self, user: WVAddress, peer: Peer, cause: str) -> None:
-        self._log.info(
-            "login failed: user={user} address={address} cause={cause}",
-            user=user.key,
-            address=peer.address,
-            cause=cause,
-        )
+    def _failed(self, request: LoginRequest, peer: Peer, refusal: Refused) -> None:
+        """Log a login that failed for want of the right words, in one line to parse."""
+        first = refusal.__cause__ if isinstance(refusal.__cause__, Refused) else refusal
+        cause = _CAUSES.get(first.code)
+        if cause is not None:
+            # A value ends at a blank, so that nobody can write further ones into it.
+            user = "%20".join(request.user_id.casefold().split())[:_LONG]
+            self._log.info(
+                "login failed: user={user} address={address} cause={cause}",
+                user=user,
+                address=peer.address,
+                cause=cause,
+            )
 
     def _challenge(
         self, request: LoginRequest, version: Version, user: WVAddress, client: str
