@@ -5,7 +5,7 @@ RFC 3261 22 (Digest on 401 and 407), RFC 7616 (nonce counts, stale nonces).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.sip import digest
@@ -64,7 +64,7 @@ class Account:
             )
         return answered
 
-    def challenged(self, response: Response, answered: dict[int, str]) -> bool:
+    def challenged(self, response: Response, answered: Mapping[int, str]) -> bool:
         """Learn the challenge of a 401 or 407; False when it cannot be answered.
 
         ``answered`` holds the nonces that the refused request carried. Of two requests

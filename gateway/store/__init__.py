@@ -51,7 +51,8 @@ class Clash:
     value: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: one is made for every message, and freezing doubles what that costs.
+@dataclass(slots=True, kw_only=True)
 class StoredMessage:
     """One accepted message until it has reached its end."""
 
