@@ -7,9 +7,8 @@ elsewhere: ``take`` is called with each one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from twisted.internet import defer
@@ -42,7 +41,6 @@ SURELY_SMALL = 400
 DATAGRAM_MOST = 65_000
 """Bytes that no datagram can carry."""
 _VIA = 120
-_NONE: Mapping[int, str] = MappingProxyType({})
 _NOWHERE = Hop("udp", "", 0)
 
 
@@ -63,7 +61,7 @@ class _Asking:
     hops: Iterator[Hop]
     hop: Hop = _NOWHERE
     challenges: int = 4  # of two challengers, each with a stale nonce before
-    answered: Mapping[int, str] = _NONE
+    answered: dict[int, str] = field(default_factory=dict)
     learnt: dict[int, str] = field(default_factory=dict)
 
     def may_answer(self, response: Response) -> bool:
