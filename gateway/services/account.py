@@ -33,7 +33,6 @@ class Account:
     user: str = ""
     password: str = field(default="", repr=False)
     route: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
     _known: dict[int, _Known] = field(default_factory=dict, repr=False)
 
     def foreseen(self, method: str) -> int:

@@ -262,7 +262,6 @@ class Registrations:
         binding.tries = 0
         account = binding.account
         account.route = tuple(response.headers.values("Service-Route"))
-        account.aliases = tuple(_uris(response.headers.values("P-Associated-URI")))
         if expires == 0:
             binding.registered = False
             return None
@@ -316,16 +315,6 @@ def _seconds(text: str | None) -> int | None:
     if text is None or not (text.isascii() and text.isdecimal() and len(text) <= 10):
         return None
     return int(text)
-
-
-def _uris(values: list[str]) -> list[str]:
-    found = []
-    for value in values:
-        try:
-            found.append(str(NameAddr.parse(value).uri))
-        except Malformed:
-            continue
-    return found
 
 
 def replace_route(account: Account) -> Account:
