@@ -90,16 +90,15 @@ def _subscribe(path: Path, *, fresh: bool) -> dict[str, str]:
 
 def _serve(path: Path, passwords: dict[str, str]) -> int:
     from twisted.internet import reactor
-    from twisted.logger import globalLogBeginner, textFileLogObserver
+    from twisted.logger import globalLogBeginner
 
+    from gateway.loglines import to_file
     from gateway.store.secrets import Secrets
     from gateway.tap import Gateway, load_config
 
     loaded = load_config(path)
 
-    globalLogBeginner.beginLoggingTo(
-        [textFileLogObserver(sys.stdout)], redirectStandardIO=False
-    )
+    globalLogBeginner.beginLoggingTo([to_file(sys.stdout)], redirectStandardIO=False)
     gateway = Gateway(reactor, loaded, Secrets.open(loaded.gateway.state_dir))
     gateway.started.addCallback(lambda _: _tell(gateway, passwords))
     running: Any = reactor

@@ -242,7 +242,7 @@ class Sessions:
             if session.expires_at() > now:
                 self._watch(session)
             else:
-                self._log.info("session expired", session_id=session.id[:6])
+                self._log.info("session {session} expired", session=session.id[:6])
                 self._background(self.close(session, EXPIRED))
         self._schedule()
 
