@@ -112,7 +112,8 @@ def test_a_held_message_is_synced_before_its_handset_hears_200(
     assert sent.code == "200"
     number = sent.text("MessageID")
     assert traced.stop(signal.SIGKILL) != 0
-    kept_before_answered(traced.calls(), "held-text</ContentData>", "held-text", number)
+    asked, answered = "held-text</ContentData>", ("HTTP/1.1 200 OK", number)
+    kept_before_answered(traced.calls(), asked, "held-text", *answered)
 
 
 def test_a_confirmation_is_synced_before_it_is_answered(traced, sip_user, handset):
