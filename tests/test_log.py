@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import signal
 from collections.abc import Iterator
 from contextvars import copy_context
 from pathlib import Path
@@ -347,8 +348,8 @@ def test_what_twistd_was_told_goes_before(given):
 
 def test_a_log_file_is_written_and_rotated_by_a_signal(tmp_path, monkeypatch):
     handlers: dict[int, Any] = {}
-    monkeypatch.setattr(tap.signal, "getsignal", handlers.get)
-    monkeypatch.setattr(tap.signal, "signal", handlers.__setitem__)
+    monkeypatch.setattr(signal, "getsignal", handlers.get)
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
     clock: Any = Clock()
     clock.callFromThread = lambda call: call()
     name = tmp_path / "gateway.log"

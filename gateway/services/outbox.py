@@ -160,7 +160,7 @@ class Outbox:
                 work = self._slots.run(self.attempt, message)
             response = await work
         except Unreachable as error:
-            self._log.info("not sent yet: {cause}", cause=str(error))
+            self._log.debug("not sent yet: {cause}", cause=str(error))
             self._ledger.noted(message.id, "tried", TO_SIP, reason=str(error))
             return False
         reason = f"SIP {response.status}"

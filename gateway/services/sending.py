@@ -23,7 +23,7 @@ from gateway.csp.schema import Primitive
 from gateway.csp.session import Session
 from gateway.errors import Malformed, Refused, Unreachable
 from gateway.identity import Domains
-from gateway.log import Logger, transaction
+from gateway.log import Complaints, Logger, transaction
 from gateway.services.deadlines import LATE, Deadlines
 from gateway.services.ledger import TO_SIP, Ledger
 from gateway.services.outbox import Line, Outbox
@@ -67,6 +67,7 @@ class Sending:
         self._token = token
         self._numbers = numbers
         self._deadlines = Deadlines(clock, config.gateway.hold)
+        self._complaints = Complaints(self._log, clock)
         self._latest = 0
         # Who is in flight on a line, and who waits for his turn behind him.
         self._turns: dict[Line, deque[defer.Deferred[None]]] = {}
@@ -202,7 +203,8 @@ class Sending:
         except Refused as refusal:
             return refusal.code
         except Unreachable as error:
-            self._log.warn("a message was not kept: {cause}", cause=str(error))
+            text = "a message was not kept: {cause}"
+            self._complaints.about("store", text, cause=str(error))
             return 503
 
     def _age(self, validity: int | None) -> int:
@@ -245,7 +247,8 @@ class Sending:
             )
             return status.to_csp(code, "MESSAGE", session.version, several=several)
         except Unreachable as error:
-            self._log.warn("a message was not sent: {cause}", cause=str(error))
+            text = "a message was not sent: {cause}"
+            self._complaints.about("core", text, cause=str(error))
             self._ledger.turned_away(TO_SIP, "unreachable")
             return 504 if isinstance(error, NoAnswer) else 503
         finally:
@@ -276,6 +279,7 @@ class Sending:
     def stop(self) -> None:
         """Hold what is in flight now, so that it is committed and answered."""
         self._deadlines.stop()
+        self._complaints.stop()
 
 
 @lru_cache(maxsize=8192)
