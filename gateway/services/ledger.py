@@ -37,14 +37,18 @@ class Ledger:
     ) -> None:
         """Write the first line of a message: accepted, sent, stored or refused.
 
-        It is found by the AoR of its handset's user from then on. The Call-ID of what
-        goes to SIP is the message's own id.
+        It is found by the AoR of its handset's user from then on, and names the other
+        side. The Call-ID of what goes to SIP is the message's own id.
         """
         self.counts[event, message.direction, reason] += 1
         if reason:
             detail["reason"] = reason
-        to_sip = message.direction == TO_SIP
-        user = message.sender if to_sip else message.recipient
+        if message.direction == TO_SIP:
+            user = message.sender
+            detail["to"] = message.recipient
+        else:
+            user = message.recipient
+            detail["from"] = message.sender
         self._note(message.id, event, detail, (user,))
 
     def noted(self, message_id: str, event: str, road: str, **detail: Any) -> None:

@@ -26,7 +26,7 @@ def told(node, user: str = ALICE) -> list[list[tuple[str, dict]]]:
 def test_a_message_that_the_core_took_at_once(alice, core):
     assert alice.code(SEND) == 200
     (request,) = core.of("MESSAGE")
-    assert told(alice.node) == [[("sent", {})]]
+    assert told(alice.node) == [[("sent", {"to": "sip:dave@example.com"})]]
     assert result_of(alice.node.store.messages_of(ALICE)) == [request.call_id]
 
 
@@ -74,7 +74,10 @@ def test_a_message_that_was_pushed_and_confirmed(alice, core, clock):
     alice.confirm(offer)
     (history,) = told(alice.node)
     assert [event for event, _ in history] == ["accepted", "pushed", "delivered"]
-    assert history[0][1] == {"call_id": request.call_id}
+    assert history[0][1] == {
+        "call_id": request.call_id,
+        "from": "wv:dave@example.com",
+    }
     assert alice.session is not None
     assert history[1][1] == {"session": alice.session[:6]}
 
