@@ -1,8 +1,9 @@
 """Subscribers kept in memory for a moment, so that not each message asks the database.
 
 A change by another process (the command line) is noticed by the revision, which is read
-at most once a second and only while somebody asks. While the database is away, what is
-known goes on to serve.
+only while somebody asks, and rarely enough to cost nothing: for as long a change may go
+unnoticed, less than the next command takes to start. While the database is away, what
+is known goes on to serve.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from gateway.errors import Unreachable
 from gateway.store import Subscriber
 
-FRESH = 1.0
+FRESH = 0.2
 """Seconds for which what is known is believed."""
 _MOST = 20_000
 

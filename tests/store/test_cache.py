@@ -47,15 +47,15 @@ def test_what_is_known_is_not_asked_again():
     assert directory.checks == 1
 
 
-def test_a_change_elsewhere_is_seen_after_a_second():
+def test_a_change_elsewhere_is_seen_within_a_moment():
     directory = Directory()
     cache = directory.cache()
     ask(cache, directory)
     directory.people["alice"] = subscriber(enabled=False)
     directory.current += 1
-    directory.now = 0.9
+    directory.now = 0.19
     assert ask(cache, directory).enabled
-    directory.now = 1.0
+    directory.now = 0.2
     assert not ask(cache, directory).enabled
 
 
@@ -103,7 +103,7 @@ def test_the_service_sees_what_the_command_line_changed(threaded, clock, make, u
     alice = subscriber()
     assert clock.wait(threaded.subscriber(alice.aor)) is None
     outcome(make(url).add_subscribers([alice]))
-    clock.advance(1)
+    clock.advance(0.2)
     assert clock.wait(threaded.subscriber(alice.aor)) == alice
     assert clock.wait(threaded.subscriber_by_user(alice.user_id)) == alice
     assert clock.wait(threaded.counts())["subscribers_cached"] == 2
