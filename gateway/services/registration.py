@@ -148,7 +148,8 @@ class Registrations:
         try:
             delay = await self._register(binding)
         except Unreachable as error:
-            self._log.warn("REGISTER not done: {cause}", cause=str(error))
+            text = "REGISTER of {aor} not done: {cause}"
+            self._log.warn(text, cause=str(error), aor=binding.account.aor)
             delay = self._later(binding)
         except Exception:
             self._log.failure("REGISTER failed", aor=binding.account.aor)
@@ -181,7 +182,8 @@ class Registrations:
             response = await self._ua.request(request, replace_route(account))
             await self._spent(binding, request)
         except Unreachable as error:
-            self._log.warn("REGISTER not done: {cause}", cause=str(error), aor=aor)
+            text = "REGISTER of {aor} not done: {cause}"
+            self._log.warn(text, cause=str(error), aor=aor)
             return self._later(binding)
         if response.status == 423 and binding.wanted:
             least = _seconds(response.headers.get("Min-Expires"))
@@ -191,7 +193,10 @@ class Registrations:
         if response.status < 300:
             return self._registered(binding, response, expires)
         self._log.warn(
-            "REGISTER refused with {status}", status=response.status, aor=aor
+            "REGISTER of {aor} refused with {status}{cause}",
+            aor=aor,
+            status=response.status,
+            cause=_cause(account, response),
         )
         if response.status in (401, 403, 407) and binding.wanted:
             if await self._changed(binding):
@@ -266,7 +271,7 @@ class Registrations:
             binding.registered = False
             return None
         if not binding.registered:
-            self._log.info("registered", aor=account.aor)
+            self._log.info("registered {aor}", aor=account.aor)
         binding.registered = True
         granted = self._granted(binding, response, expires)
         return max(granted * self._spread(0.5, 0.8), SHORTEST)
@@ -302,6 +307,13 @@ class Registrations:
         self._stopped = True
         for binding in self._bindings.values():
             _cancel(binding)
+
+
+def _cause(account: Account, response: Response) -> str:
+    """Say what the operator can mend, where it is that."""
+    if response.status in (401, 407) and not account.password:
+        return ": the core asks for a password, and the subscriber has no sip-password"
+    return ""
 
 
 def _cancel(binding: Binding) -> None:

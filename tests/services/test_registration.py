@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from twisted.logger import capturedLogs, formatEvent
 
 from gateway.csp.common import Disconnect
 from gateway.errors import Unreachable
@@ -168,6 +169,23 @@ def test_a_refusal_ends_the_session_with_601(clock, core, node, status):
     assert isinstance(offered.primitive, Disconnect)
     assert offered.primitive.result.code == 601
     assert node.sessions.count(AOR) == 0
+
+
+@pytest.mark.parametrize(
+    ("password", "cause"), [("", ", and the subscriber has no sip-password"), ("s", "")]
+)
+def test_a_refusal_names_whom_it_is_about_and_what_lacks(core, node, password, cause):
+    result_of(
+        node.store.add_subscribers(
+            [subscriber("alice", sip_password=password)], replace=True
+        )
+    )
+    core.script = lambda r: 401 if r.method == "REGISTER" else 200
+    with capturedLogs() as events:
+        Handset(node).open()
+    line, *_ = [text for e in events if "REGISTER" in (text := formatEvent(e))]
+    assert line.startswith("REGISTER of sip:alice@example.com refused with 401")
+    assert line.endswith(cause or "401")
 
 
 @pytest.mark.parametrize("status", [500, 503, 504, 404, 302, None])
