@@ -39,7 +39,7 @@ from gateway.store.sql import SqlStore
 from gateway.supervisor import notify
 
 SIP = "sip"
-_RELOADED = ("binding[", "log.", "session.", "offline.")
+_RELOADED = ("binding[", "log.", "session.", "offline.", "limits.")
 ADMIN = "admin"
 """The bindings behind the [sip] and [admin] sections; they have no tables."""
 
@@ -129,7 +129,6 @@ class Gateway(MultiService):
             self.admin = found[ADMIN].makeService(
                 reactor, loaded.admin.endpoint, self.node
             )
-            self.admin.setServiceParent(self)
         self.started: defer.Deferred[None] = defer.Deferred()
         self.observer: Any = None
         """What writes the log when twistd runs the service; None: what twistd has."""
@@ -148,6 +147,8 @@ class Gateway(MultiService):
         d.addErrback(self._unstarted)
 
     async def _start(self) -> None:
+        if self.admin is not None:
+            self.admin.setServiceParent(self)
         await self.node.open()
         self.sip.startService()
         self.node.listening(self.sip.addresses)
@@ -184,7 +185,7 @@ class Gateway(MultiService):
             sys.stderr.write(f"imps-gateway: {failure.getErrorMessage()}\n")
             self._log.failure("the service does not start", failure)
         self._reactor.addSystemEventTrigger("after", "shutdown", _exit_with_fault)
-        self._reactor.stop()
+        self._reactor.callWhenRunning(self._reactor.stop)
 
     # -- signals -----------------------------------------------------------------
 
@@ -221,7 +222,11 @@ class Gateway(MultiService):
         changed = set(config.changes(self.config, new))
         _apply(new.log)
         self.config = replace(
-            self.config, log=new.log, session=new.session, offline=new.offline
+            self.config,
+            log=new.log,
+            session=new.session,
+            offline=new.offline,
+            limits=new.limits,
         )
         self.node.apply(self.config)
         kept = {name for name in changed if not name.startswith(_RELOADED)}

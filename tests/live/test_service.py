@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import http.client
 import signal
+import subprocess
 
 import pytest
+
+from tests.live.ports import free_ports
 
 VERSIONS = ["1.1", "1.2", "1.3"]
 in_each_version = pytest.mark.parametrize("version", VERSIONS)
@@ -167,6 +170,41 @@ def test_a_faulty_configuration_never_starts(gateway, tmp_path):
     assert all(line.startswith(str(service.config)) for line in said)
     assert any("gateway.holt" in line and "hold" in line for line in said)
     assert any("offline.max_age" in line for line in said)
+
+
+@pytest.mark.parametrize("key", ["sip.listen", "admin.endpoint", "binding[1].endpoint"])
+def test_a_port_that_is_taken_is_named_in_one_line(service, key, tmp_path):
+    sip, http_port = free_ports(2)
+    taken = service.sip_port
+    ports = {
+        "sip.listen": (taken, sip, http_port),
+        "admin.endpoint": (sip, taken, http_port),
+        "binding[1].endpoint": (sip, http_port, taken),
+    }
+    second = tmp_path / "second.toml"
+    second.write_text(
+        """
+        [gateway]
+        domain = "example.com"
+        state_dir = "second"
+        [store]
+        url = "sqlite:///second/gateway.db"
+        [sip]
+        listen = "tcp:{}:interface=127.0.0.1"
+        core = "embedded"
+        [admin]
+        endpoint = "tcp:{}:interface=127.0.0.1"
+        [[binding]]
+        type = "csp-http"
+        endpoint = "tcp:{}:interface=127.0.0.1"
+        """.format(*ports[key])
+    )
+    command = [*service.command[:-1], str(second)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert said.count(f"{second}: {key}: cannot listen on tcp:{taken}:") == 1
+    assert "Traceback" not in said
 
 
 def test_a_reload_keeps_the_sessions_and_the_old_on_a_fault(service, handset):
