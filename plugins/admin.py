@@ -126,6 +126,15 @@ class _Root(Resource):
         return notFound(message="There are /metrics and /healthz.")
 
 
+class _Site(Site):
+    """The pages' server; that they are read again and again is no event to log."""
+
+    noisy = False
+
+    def log(self, request: Any) -> None:
+        """Write no line for a request."""
+
+
 class AdminService(Service):
     """Owns the listener of the administration's pages."""
 
@@ -135,8 +144,7 @@ class AdminService(Service):
         root = _Root()
         root.putChild(b"metrics", Metrics(gateway))
         root.putChild(b"healthz", Health(gateway))
-        self._site = Site(root, timeout=30)
-        self._site.noisy = False
+        self._site = _Site(root, timeout=30)
         self._port: Any = None
         self.addresses: list[tuple[str, int]] = []
 

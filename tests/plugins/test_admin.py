@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from twisted.internet import defer, reactor
 from twisted.internet.threads import deferToThread
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from gateway import config
@@ -69,6 +70,15 @@ class AdminTests(TestCase):
         self.assertIn('imps_messages_total{event="sent"} 3.0\n', text)
         self.assertIn("# TYPE imps_messages_total counter\n", text)
         self.assertIn("imps_sessions 2.0\n", text)
+
+    @defer.inlineCallbacks
+    def test_a_page_that_is_read_leaves_no_line_in_the_log(self):
+        """Prometheus reads it every few seconds."""
+        events: list[Any] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        yield defer.ensureDeferred(self.get("/metrics"))
+        self.assertEqual([e for e in events if "/metrics" in formatEvent(e)], [])
 
     @defer.inlineCallbacks
     def test_health_names_what_is_ill(self):
