@@ -39,7 +39,7 @@ from gateway.store.sql import SqlStore
 from gateway.supervisor import notify
 
 SIP = "sip"
-_RELOADED = ("binding[", "log.", "session.", "offline.", "limits.")
+_RELOADED = ("binding[", "log.", "session.", "offline.")
 ADMIN = "admin"
 """The bindings behind the [sip] and [admin] sections; they have no tables."""
 
@@ -222,11 +222,7 @@ class Gateway(MultiService):
         changed = set(config.changes(self.config, new))
         _apply(new.log)
         self.config = replace(
-            self.config,
-            log=new.log,
-            session=new.session,
-            offline=new.offline,
-            limits=new.limits,
+            self.config, log=new.log, session=new.session, offline=new.offline
         )
         self.node.apply(self.config)
         kept = {name for name in changed if not name.startswith(_RELOADED)}
