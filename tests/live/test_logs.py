@@ -82,6 +82,9 @@ def test_a_live_conversation_at_debug_level_holds_no_secret(service, handset, si
     assert carol.send(f"wv:{NUMBER}@im.example.test", TEXTS[0]).code == "200"
     carol.password = "wrong-secret-word"
     assert carol.login().code == "409"
+    # Faulty bodies are told with their cause, not with what they hold.
+    for body in (f"<Password>{TEXTS[0]}", f"{TEXTS[0]}\0", f"<a>{TEXTS[0]}</a>"):
+        assert carol.post(body.encode())[0].status == 400
     wire = b"\n".join(wires).decode()
     # Of both directions: who knows a branch can answer in the core's name.
     words = re.findall(r'(nonce|response|branch)="?([^",;\s]+)', wire)
@@ -92,6 +95,9 @@ def test_a_live_conversation_at_debug_level_holds_no_secret(service, handset, si
     assert len(proofs) == 2
     assert {name for name, _ in words} == {"nonce", "response", "branch"}
     assert "login failed: user=wv:+...67@im.example.test" in log
+    assert "HTTP 400 to 127.0.0.1: " in log
+    assert gateway.stop() == 0
+    assert "(2 more within a minute)" in gateway.output()
     assert {secret for secret in secrets if secret in log} == set()
 
 
