@@ -11,6 +11,7 @@ import base64
 import hashlib
 import http.client
 import itertools
+import ssl
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -117,7 +118,8 @@ def _transaction(element: ElementTree.Element) -> Transaction:
 class Handset:
     """One IMPS client on one keep-alive connection.
 
-    ``user`` is the full User-ID, ``version`` the CSP version that it speaks.
+    ``user`` is the full User-ID, ``version`` the CSP version that it speaks. With
+    ``tls`` the connection is HTTPS.
     """
 
     def __init__(
@@ -129,6 +131,7 @@ class Handset:
         version: str = "1.2",
         path: str = "/csp",
         client: str = "http://handset.example.test/1",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.user = user
         self.password = password
@@ -139,11 +142,19 @@ class Handset:
         self._offers: deque[Transaction] = deque()
         self._ids = itertools.count(1)
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        if tls is not None:
+            self._connection = http.client.HTTPSConnection(
+                "127.0.0.1", port, timeout=30, context=tls
+            )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Close the connection; the next POST opens another."""
         self._connection.close()
 
     # -- the envelope

@@ -99,7 +99,7 @@ def test_one_transaction_rides_in_a_reply_and_poll_tells_of_more(service, bob, h
     assert flags[0] is True
 
 
-@pytest.mark.requirement("T-7.2-01", "T-7.6-01")
+@pytest.mark.requirement("T-7.2-01", "T-7.6-01", "T-7.6-04")
 def test_only_post_is_spoken(service):
     connection = http.client.HTTPConnection("127.0.0.1", service.http_port, timeout=30)
     for method in ("GET", "PUT", "DELETE"):
