@@ -34,9 +34,13 @@ url = "{store}"
 listen = ["udp:{sip}:interface=127.0.0.1", "tcp:{sip}:interface=127.0.0.1"]
 core = "sip:127.0.0.1:{core};transport={transport}"
 {settings}
+[limits]
+session_requests = 100000
+registrations = 5000
 [[binding]]
 type = "csp-http"
 endpoint = "tcp:{http}:interface=127.0.0.1"
+{binding}
 """
 _START = 120.0
 SQLITE = "sqlite:///state/gateway.db"
@@ -66,12 +70,14 @@ def serving(
     subscribers: int,
     store: str = SQLITE,
     settings: str = "",
+    binding: str = "",
     before: Callable[[Path], None] | None = None,
 ) -> Iterator[Service]:
     """Run the service on its own processor, with users u0, u1 … as subscribers.
 
-    ``settings`` are further tables of the configuration; ``before`` gets the folder
-    when the store is there and nobody uses it yet.
+    ``settings`` are further tables of the configuration, ``binding`` further keys of
+    its HTTP binding; ``before`` gets the folder when the store is there and nobody uses
+    it yet.
     """
     http_port, sip_port = _free_port(), _free_port()
     (folder / "state").mkdir()
@@ -85,6 +91,7 @@ def serving(
             transport=transport,
             settings=settings,
             http=http_port,
+            binding=binding,
         ),
         encoding="utf-8",
     )

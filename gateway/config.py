@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from gateway.configlimits import Limits, Offline, read_limits, read_offline
 from gateway.configtable import (
     ConfigFaults,
     Core,
@@ -39,6 +40,7 @@ __all__ = [
     "Core",
     "Endpoint",
     "Gateway",
+    "Limits",
     "Log",
     "Network",
     "Offline",
@@ -54,6 +56,7 @@ __all__ = [
 ]
 
 _DAY = 86400
+_SECTIONS = "gateway store sip session offline limits log admin".split()
 _DEFAULT_BINDING: Mapping[str, Any] = {
     "type": "csp-http",
     "endpoint": "tcp:8080:interface=127.0.0.1",
@@ -130,18 +133,6 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offline:
-    """``[offline]``: the deferred message store; sizes in bytes, ages in seconds."""
-
-    max_messages: int
-    """A user's storage; 0 stands for none."""
-    max_bytes: int
-    max_size: int
-    max_age: int
-    default_age: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     """``[log]``: levels are names of ``twisted.logger.LogLevel``."""
 
@@ -179,6 +170,7 @@ class Config:
     sip: Sip
     session: Session
     offline: Offline
+    limits: Limits
     log: Log
     admin: Admin
     bindings: tuple[Binding, ...]
@@ -235,7 +227,8 @@ def parse(
         store=reader.store(),
         sip=reader.sip(gateway.domain),
         session=reader.session(),
-        offline=reader.offline(),
+        offline=read_offline(reader.section("offline")),
+        limits=read_limits(reader.section("limits")),
         log=reader.log(),
         admin=reader.admin(),
         bindings=reader.bindings(bindings),
@@ -255,7 +248,8 @@ class _Document:
         self._known: list[str] = []
         self.faults: list[ConfigError] = []
 
-    def _section(self, name: str) -> Table:
+    def section(self, name: str) -> Table:
+        """Give the table of a section, to be read once."""
         self._known.append(name)
         table = self._document.get(name, {})
         if not isinstance(table, dict):
@@ -264,7 +258,7 @@ class _Document:
         return Table(table, name, self.faults, self._base)
 
     def gateway(self) -> Gateway:
-        table = self._section("gateway")
+        table = self.section("gateway")
         allowed = "the domain of the handsets, such as 'example.com'"
         found = Gateway(
             domain=table.string("domain", allowed=allowed, check=host),
@@ -281,7 +275,7 @@ class _Document:
         return found
 
     def store(self) -> Store:
-        table = self._section("store")
+        table = self.section("store")
 
         def checked(value: str) -> str:
             if re.match(r"postgresql(\+psycopg)?://.", value):
@@ -303,7 +297,7 @@ class _Document:
         return Store(url=url)
 
     def sip(self, domain: str) -> Sip:
-        table = self._section("sip")
+        table = self.section("sip")
         loopback = ":5062:interface=127.0.0.1"
         listen = table.endpoints(
             "listen",
@@ -336,7 +330,7 @@ class _Document:
         return found
 
     def session(self) -> Session:
-        table = self._section("session")
+        table = self.section("session")
         least = table.duration("keep_alive_min", 60, minimum=1, maximum=_DAY)
         most = table.duration("keep_alive_max", _DAY, minimum=1, maximum=30 * _DAY)
         granted = max(least, min(600, most))
@@ -363,29 +357,8 @@ class _Document:
         table.finish()
         return found
 
-    def offline(self) -> Offline:
-        table = self._section("offline")
-        # A default never makes a fault: it gives way to the limit that was set.
-        max_bytes = table.size("max_bytes", 2 * 2**20)
-        max_age = table.duration("max_age", 7 * _DAY, minimum=1)
-        found = Offline(
-            max_messages=table.integer("max_messages", 255, maximum=1_000_000),
-            max_bytes=max_bytes,
-            max_size=table.size("max_size", min(300 * 2**10, max_bytes)),
-            max_age=max_age,
-            default_age=table.duration(
-                "default_age", min(3 * _DAY, max_age), minimum=1
-            ),
-        )
-        if found.default_age > found.max_age:
-            table.fault("default_age", "must not be above max_age")
-        if found.max_size > found.max_bytes:
-            table.fault("max_size", "must not be above max_bytes")
-        table.finish()
-        return found
-
     def log(self) -> Log:
-        table = self._section("log")
+        table = self.section("log")
         found = Log(
             level=table.choice("level", "info", LEVELS),
             format=table.choice("format", "text", ("text", "json")),
@@ -395,7 +368,7 @@ class _Document:
         return found
 
     def admin(self) -> Admin:
-        table = self._section("admin")
+        table = self.section("admin")
         endpoint = None
         if "endpoint" in table:
             endpoint = table.endpoint("endpoint", "tcp:9090:interface=127.0.0.1")
@@ -484,7 +457,7 @@ def changes(old: Config, new: Config) -> tuple[str, ...]:
     Bindings are compared whole and in order, and named ``binding[1]`` and so on.
     """
     named: list[str] = []
-    for section in ("gateway", "store", "sip", "session", "offline", "log", "admin"):
+    for section in _SECTIONS:
         before, after = getattr(old, section), getattr(new, section)
         named += [
             f"{section}.{item.name}"

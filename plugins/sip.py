@@ -50,6 +50,8 @@ UNSENT = 1 << 20
 """Bytes that may wait for a peer that does not read."""
 _RECEIVE_BUFFER = 4 << 20
 """Bytes of datagrams that may wait for us; Linux gives net.core.rmem_max at most."""
+_READ_AT_ONCE = 1 << 20
+"""Bytes of a stream that one turn of the reactor takes."""
 _NAMES = 256
 _NAME_LIFE = 60.0
 _SOURCES = 1024
@@ -125,6 +127,9 @@ class UdpLink(protocol.DatagramProtocol):
         self.transport.socket.setsockopt(
             socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER
         )
+        # All that has come is read in one turn of the reactor: so overload shows there,
+        # where it is answered, and not as a queue in the system that nobody sees.
+        self.transport.maxThroughput = 2 * _RECEIVE_BUFFER
 
     def sent_by(self, hop: Hop) -> str:
         """Give our host:port as a hop sees it; see ``ILink``."""
@@ -204,6 +209,7 @@ class SipStream(protocol.Protocol):
         """Become the connection to that peer."""
         peer = self.transport.getPeer()
         self.transport.setTcpNoDelay(True)
+        self.transport.bufferSize = _READ_AT_ONCE
         self.hop = self.hop or Hop(self._link.transport, peer.host, peer.port)
         self._link.opened(self)
 

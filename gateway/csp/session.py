@@ -102,6 +102,8 @@ class Session:
     there once there is room."""
     working: int = 0
     """Requests that are being worked on."""
+    paid_until: float = 0.0
+    """Until when the time is used up that what was asked so far may cost."""
     _queue: OrderedDict[str, Offer] | None = None
     _offered: OrderedDict[str, Offer] | None = None
     _answers: OrderedDict[str, Answer] | None = None
@@ -121,6 +123,24 @@ class Session:
 
     # -- client requests ---------------------------------------------------------
 
+    def spend(self, cost: float, burst: float, now: float) -> bool:
+        """Pay seconds of this session's time; False when it is ``burst`` ahead."""
+        start = max(self.paid_until, now)
+        if start > now + burst:
+            return False
+        self.paid_until = start + cost
+        return True
+
+    def knows(self, transaction_id: str | None, key: int, now: float) -> bool:
+        """Tell whether a request repeats an earlier one; see ``begin``."""
+        if self._answers is None:
+            return False
+        known = self._answers.get(transaction_id or "")
+        return known is not None and self._repeats(known, key, now)
+
+    def _repeats(self, known: Answer, key: int, now: float) -> bool:
+        return known.key == key and now - known.at < REPEAT_WINDOW
+
     def begin(self, transaction_id: str, key: int, now: float) -> tuple[Answer, bool]:
         """Open a client request; tell whether it repeats an earlier one.
 
@@ -132,7 +152,7 @@ class Session:
             answers = self._answers = OrderedDict()
         known = answers.get(transaction_id)
         if known is not None:
-            if known.key == key and now - known.at < REPEAT_WINDOW:
+            if self._repeats(known, key, now):
                 return known, True
             del answers[transaction_id]
         answer = Answer(key, now)

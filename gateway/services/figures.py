@@ -13,6 +13,7 @@ from gateway.igateway import Figures
 from gateway.services.access import Access
 from gateway.services.ledger import Ledger
 from gateway.services.outbox import Outbox
+from gateway.services.pressure import Pressure
 from gateway.services.registration import Registrations
 from gateway.services.sessions import Sessions
 from gateway.services.ua import UserAgent
@@ -25,6 +26,7 @@ class Measured(Protocol):
     access: Access
     ledger: Ledger
     outbox: Outbox
+    pressure: Pressure
     registrations: Registrations
     sessions: Sessions
     store: Store
@@ -46,6 +48,12 @@ async def figures(node: Measured) -> Figures:
         "Logins by their outcome, a CSP status code",
         ("code",),
         {(str(code),): count for code, count in node.access.outcomes.items()},
+    )
+    gathered.counter(
+        "imps_put_off",
+        "New work put off under overload, by road; session: more than its share",
+        ("road",),
+        {(road,): count for road, count in node.pressure.refused.items()},
     )
     gathered.gauge("imps_sessions", "Open sessions", len(node.sessions))
     gathered.gauge(

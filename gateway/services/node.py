@@ -44,6 +44,7 @@ from gateway.services.incoming import Incoming
 from gateway.services.ledger import Ledger
 from gateway.services.lookups import Lookups
 from gateway.services.outbox import Outbox
+from gateway.services.pressure import Pressure
 from gateway.services.proxy import Proxy
 from gateway.services.registration import Registrations
 from gateway.services.sap import Sap
@@ -94,6 +95,8 @@ class Node:
             cores=[Hop(*core) for core in config.sip.core],
             core_memory=config.sip.core_memory,
         )
+        self.pressure = Pressure(clock, config.limits, store.writes_waiting)
+        self.ua.put_off(self.pressure.busy)
         self.sessions = Sessions(clock, store, config.session, name)
         self.watch = Watch(store, self.sessions)
         self._make_services(random, unique, bearers)
@@ -190,11 +193,13 @@ class Node:
             },
             self.delivery.confirmed,
             self.delivery.refill,
+            self.pressure,
         )
 
     def apply(self, config: Config) -> None:
-        """Take the limits of [session] and [offline]; they change while running."""
+        """Take [session], [offline] and [limits]; they change while running."""
         self.config = config
+        self.pressure.apply(config.limits)
         self.access.apply(config.session)
         self.sessions.apply(config.session)
         self.sending.apply(config)
@@ -340,11 +345,14 @@ class Node:
 
     async def stop(self) -> None:
         """Stop every timer, then flush and close the store."""
-        for _, loop in self._loops:
-            if loop.running:
-                loop.stop()
-        self.outbox.stop()
-        self.registrations.stop()
-        self.sessions.stop()
-        self.ua.stop()
-        await self.store.close()
+        try:
+            for _, loop in self._loops:
+                if loop.running:
+                    loop.stop()
+            self.outbox.stop()
+            self.registrations.stop()
+            self.sessions.stop()
+            self.pressure.stop()
+            self.ua.stop()
+        finally:
+            await self.store.close()

@@ -27,16 +27,21 @@ from gateway.csp.common import (
     VersionDiscoveryRequest,
 )
 from gateway.csp.envelope import Faulty, Message, Mode, Transaction
-from gateway.csp.messaging import MessageDelivered, SendMessageRequest
+from gateway.csp.messaging import (
+    ForwardMessageRequest,
+    MessageDelivered,
+    SendMessageRequest,
+)
 from gateway.csp.negotiation import FUNCTIONS
 from gateway.csp.schema import Primitive, Version
 from gateway.csp.session import Answer, Offer, Session
 from gateway.csp.syntax import Syntax, syntax_for
 from gateway.errors import Malformed, Refused, Unreachable
 from gateway.igateway import ISap, Peer, Reply
-from gateway.log import Logger
+from gateway.log import Complaints, Logger
 from gateway.services.access import Access
 from gateway.services.lookups import Lookups
+from gateway.services.pressure import TRY_AGAIN, Pressure
 from gateway.services.sessions import LOGGED_OUT, Sessions
 
 Handler = Callable[[Session, Any], Coroutine[Any, Any, Primitive]]
@@ -44,6 +49,8 @@ Confirmed = Callable[[Session, Offer | None, Primitive], Coroutine[Any, Any, Non
 Refill = Callable[[Session], Coroutine[Any, Any, None]]
 
 _MUCH = 1 << 30
+_NEW_WORK = frozenset({SendMessageRequest, ForwardMessageRequest})
+"""What is put off under overload; all else is little work, or relieves."""
 
 
 @dataclass(slots=True)
@@ -77,6 +84,7 @@ class Sap:
         handlers: Mapping[type[Primitive], Handler],
         confirmed: Confirmed,
         refill: Refill,
+        pressure: Pressure,
     ) -> None:
         self._clock = clock
         self._sessions = sessions
@@ -85,6 +93,9 @@ class Sap:
         self._handlers = dict(handlers)
         self._confirmed = confirmed
         self._refill = refill
+        self._complaints = Complaints(self._log, clock)
+        self._pressure = pressure
+        self._working = 0
         self.stopping = False
 
     # -- the data channel --------------------------------------------------------
@@ -100,7 +111,36 @@ class Sap:
             session = await self._sessions.find(message.session_id)
             if session is None:
                 return await self._without(syntax, message)
+        if self._pressure.spent(session, len(body)):
+            return self._too_much(syntax, session, message)
         return await self._inband(syntax, Exchange(session, message, peer))
+
+    def _busy(self) -> bool:
+        """Tell whether new work of a handset is to be put off now."""
+        if self._working < self._pressure.limits.requests:
+            return self._pressure.busy("csp")
+        self._pressure.put_off("csp")
+        return True
+
+    def _too_much(self, syntax: Syntax, session: Session, message: Message) -> Reply:
+        """Put off all that a session asks which has used up its share.
+
+        Raises Unreachable (HTTP 503) when there is nothing that could be answered.
+        """
+        answers = [
+            _response(t, _refusal(t.primitive, _later(), session.version))
+            for t in message.transactions
+            if t.mode is Mode.REQUEST
+        ]
+        if not answers:
+            raise Unreachable("a session asks for more than its share")
+        reply = Message(
+            version=session.version,
+            session_id=session.id,
+            transactions=tuple(answers),
+            poll=False,
+        )
+        return _reply(syntax, reply, session.agreed.charset)
 
     def opens_session(self, content_type: str, body: bytes) -> bool:
         """Tell whether a body is a login; a body that cannot be read is none."""
@@ -139,7 +179,8 @@ class Sap:
             except Refused as refusal:
                 answer = _refusal(transaction.primitive, refusal, message.version)
             except Unreachable as error:
-                self._log.warn("login not decided: {cause}", cause=str(error))
+                text = "login not decided: {cause}"
+                self._complaints.about("login", text, cause=str(error))
                 answer = _status(503, "Service unavailable")
             answers.append(_response(transaction, answer))
         reply = Message(
@@ -156,6 +197,8 @@ class Sap:
         if isinstance(primitive, LoginRequest):
             if self.stopping:
                 raise Refused(503, "Service unavailable")
+            if self._busy():
+                raise _later()
             return await self._access.login(primitive, version, peer)
         if isinstance(primitive, GetSPInfoRequest):
             return await self._lookups.provider(None, primitive), None
@@ -237,7 +280,8 @@ class Sap:
         except Unreachable as error:
             # There is no CSP answer to a response that could say so: the exchange
             # fails as a whole (HTTP 503), and the message is offered once more.
-            self._log.warn("a confirmation is not kept: {cause}", cause=str(error))
+            text = "a confirmation is not kept: {cause}"
+            self._complaints.about("confirmation", text, cause=str(error))
             if offer is not None:
                 session.keep(offer)
             raise
@@ -247,7 +291,8 @@ class Sap:
         try:
             await self._refill(session)
         except Unreachable as error:
-            self._log.warn("stored messages wait: {cause}", cause=str(error))
+            text = "stored messages wait: {cause}"
+            self._complaints.about("stored", text, cause=str(error))
 
     async def _answer(self, exchange: Exchange, request: Transaction) -> Transaction:
         """Answer one client request, or give the answer it got before."""
@@ -260,6 +305,11 @@ class Sap:
         else:
             # Alike by their fields are GetMessage and MessageDelivered, by name not.
             key, now = hash((type(primitive), primitive)), self._clock.seconds()
+            if type(primitive) in _NEW_WORK and self._busy():
+                # Not kept as its answer: tried again, it shall be done.
+                if not session.knows(request.id, key, now):
+                    refusal = _refusal(primitive, _later(), session.version)
+                    return _response(request, refusal)
             answer, repeated = session.begin(request.id, key, now)
             if not repeated and session.may_retry:
                 repeated = self._retried(session, primitive, answer)
@@ -268,10 +318,12 @@ class Sap:
             answer.request, answer.abandoned = primitive, exchange.abandoned
         if not repeated:
             session.working += 1
+            self._working += 1
             try:
                 answer.give(await self._decide(session, primitive))
             finally:
                 session.working -= 1
+                self._working -= 1
         elif answer.primitive is None:
             await _given(answer)
         assert answer.primitive is not None
@@ -310,12 +362,8 @@ class Sap:
         except Refused as refusal:
             return _refusal(primitive, refusal, session.version)
         except Unreachable as error:
-            self._log.warn(
-                "{primitive} not done: {cause}",
-                primitive=primitive.NAME,
-                cause=str(error),
-                session_id=session.id[:6],
-            )
+            text, name = "{primitive} not done: {cause}", primitive.NAME
+            self._complaints.about(name, text, primitive=name, cause=str(error))
             return _status(503, "Service unavailable")
         except Exception:
             self._log.failure("{primitive} failed", primitive=primitive.NAME)
@@ -388,6 +436,10 @@ def _given(answer: Answer) -> defer.Deferred[Primitive]:
 
 def _response(request: Transaction, primitive: Primitive) -> Transaction:
     return Transaction(id=request.id, mode=Mode.RESPONSE, primitive=primitive)
+
+
+def _later() -> Refused:
+    return Refused(503, "Too busy, try again later", try_again=TRY_AGAIN)
 
 
 def _result(code: int, description: str = "") -> Result:

@@ -123,6 +123,12 @@ class UserAgent:
         """Learn the core's addresses, in order of preference."""
         self.cores = tuple(cores)
 
+    def put_off(self, busy: Callable[[str], bool]) -> None:
+        """Refuse new messages with 503 at once while ``busy`` says so."""
+        self._layer.puts_off = lambda request: (
+            request.method == "MESSAGE" and busy("sip")
+        )
+
     def sent_by(self, hop: Hop) -> str:
         """Give the ``host:port`` under which a hop reaches us.
 

@@ -166,6 +166,8 @@ class TransactionLayer:
         self._long: deque[tuple[float, Transaction]] = deque()
         self._out: list[tuple[Hop, bytes]] = []
         self._events: deque[Event] = deque()
+        self.puts_off: Callable[[Request], bool] = _takes
+        """Whether a new request is refused with 503 before anything is done for it."""
 
     # What the user of the layer calls.
 
@@ -232,7 +234,7 @@ class TransactionLayer:
                 self._step(transaction, Input.ACK, now, message)
         elif transaction is not None:
             self._step(transaction, Input.REPEATED, now)
-        elif self._pending >= self._max:
+        elif self._pending >= self._max or self.puts_off(message):
             self._refuse(message, answer_hop(via, source), key)
         else:
             self._accept(message, via, key, source, now)
@@ -352,9 +354,10 @@ class TransactionLayer:
 
     def _refuse(self, request: Request, hop: Hop, key: str) -> None:
         """Answer 503 without keeping anything (RFC 3261 21.5.4)."""
-        tag = f"{zlib.crc32(key.encode('utf-8', 'replace')):08x}"
-        response = request.response(503, tag=tag)
-        response.headers.set("Retry-After", "5")
+        number = zlib.crc32(key.encode("utf-8", "replace"))
+        response = request.response(503, tag=f"{number:08x}")
+        # Not the same for all: they shall not come again all at once.
+        response.headers.set("Retry-After", str(5 + number % 6))
         self._out.append((hop, response.encode()))
 
     def _response(self, response: Response, now: float) -> None:
@@ -473,3 +476,8 @@ class TransactionLayer:
             self._clients.pop(transaction.key, None)
         else:
             self._servers.pop(transaction.key, None)
+
+
+def _takes(request: Request) -> bool:
+    """Put nothing off, until somebody says what."""
+    return False

@@ -297,5 +297,8 @@ class Store(Protocol):
     async def sweep(self, now: int) -> dict[str, int]:
         """Forget what is past its keeping time or limit; the rows gone, per table."""
 
+    def writes_waiting(self) -> int:
+        """Give how many writes wait for their commit."""
+
     async def counts(self) -> dict[str, int]:
         """Count rows per table and state, and the writes that wait (gauges)."""

@@ -446,6 +446,10 @@ class SqlStore:
         found["subscribers_cached"] = 0 if self._cache is None else len(self._cache)
         return found
 
+    def writes_waiting(self) -> int:
+        """Give how many writes wait; see ``Store``."""
+        return self._writer.waiting
+
     def _count_waiting(self, counts: dict[str, int]) -> None:
         self._waiting_estimate = (
             counts["messages_to_handset"] + counts["messages_to_sip"]

@@ -13,7 +13,7 @@ from gateway.igateway import Figures, Peer
 from gateway.translation.messaging import options
 from tests.services.doubles import Handset, message_to, result_of
 
-COUNTERS = {"imps_messages", "imps_logins"}
+COUNTERS = {"imps_messages", "imps_logins", "imps_put_off"}
 GAUGES = {
     "imps_sessions",
     "imps_offers",
