@@ -156,6 +156,7 @@ def _because(error: Exception, cause: type[Exception]) -> bool:
 
 def _reason(error: Exception) -> str:
     reasons = getattr(error, "reasons", None)
-    if reasons:
-        return str(reasons[0].value)
-    return str(error)
+    first = reasons[0].value if reasons else error
+    if isinstance(first, TlsError) and "certificate verify failed" in str(first):
+        return "the server's certificate is not trusted (--ca FILE names one that is)"
+    return str(first)
