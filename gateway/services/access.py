@@ -321,6 +321,8 @@ class Access:
 
     async def _make_room(self, session: Session) -> None:
         """End what the new session replaces: same client, or one too many."""
+        if self._sessions.restoring:
+            await self._sessions.recall(session.aor)
         others = [s for s in self._sessions.of(session.aor) if s is not session]
         gone = [s for s in others if s.client_id == session.client_id]
         left = [s for s in others if s.client_id != session.client_id]

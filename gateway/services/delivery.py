@@ -132,6 +132,8 @@ class Delivery:
             return Outcome(200)  # nothing to show: swallowed, never stored
         if len(request.body) > self._offline.max_size:
             return Outcome(513)
+        if self._sessions.restoring:
+            await self._sessions.recall(aor)
         targets = self._targets(aor)
         limits, refusal = self._limits(bool(targets)), Outcome(480)
         if targets and not any(accepted(incoming.content, s.agreed) for s in targets):

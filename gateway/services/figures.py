@@ -37,24 +37,7 @@ class Measured(Protocol):
 async def figures(node: Measured) -> Figures:
     """Gather every figure; the store's are left out while it is away."""
     gathered = Figures()
-    gathered.counter(
-        "imps_messages",
-        "Messages by what happened to them, their road and the reason",
-        ("event", "road", "reason"),
-        dict(node.ledger.counts),
-    )
-    gathered.counter(
-        "imps_logins",
-        "Logins by their outcome, a CSP status code",
-        ("code",),
-        {(str(code),): count for code, count in node.access.outcomes.items()},
-    )
-    gathered.counter(
-        "imps_put_off",
-        "New work put off under overload, by road; session: more than its share",
-        ("road",),
-        {(road,): count for road, count in node.pressure.refused.items()},
-    )
+    _counters(node, gathered)
     gathered.gauge("imps_sessions", "Open sessions", len(node.sessions))
     gathered.gauge(
         "imps_offers", "Server transactions that wait for handsets", _offers(node)
@@ -90,6 +73,28 @@ async def figures(node: Measured) -> Figures:
         {(what,): count for what, count in counts.items()},
     )
     return gathered
+
+
+def _counters(node: Measured, gathered: Figures) -> None:
+    """Gather what only grows."""
+    gathered.counter(
+        "imps_messages",
+        "Messages by what happened to them, their road and the reason",
+        ("event", "road", "reason"),
+        dict(node.ledger.counts),
+    )
+    gathered.counter(
+        "imps_logins",
+        "Logins by their outcome, a CSP status code",
+        ("code",),
+        {(str(code),): count for code, count in node.access.outcomes.items()},
+    )
+    gathered.counter(
+        "imps_put_off",
+        "New work put off under overload, by road; session: more than its share",
+        ("road",),
+        {(road,): count for road, count in node.pressure.refused.items()},
+    )
 
 
 async def peers(node: Measured) -> list[tuple[str, bool]]:

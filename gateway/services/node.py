@@ -107,6 +107,8 @@ class Node:
         self.lag = self._ticked = 0.0
         self._token = random
         self.sap = self._make_sap(unique)
+        self.restored: defer.Deferred[None] = defer.succeed(None)
+        """Fires when the sessions of the process before this one are open again."""
         self._loops = [
             (SWEEP, task.LoopingCall(self._guarded, self.delivery.expire)),
             (UPKEEP, task.LoopingCall(self._guarded, self._upkeep)),
@@ -128,6 +130,7 @@ class Node:
             registrar=f"sip:{config.sip.domain}",
             expires=config.sip.expires,
             token=unique,
+            rate=config.limits.registrations,
         )
         self.ua.on_recovered = self.registrations.renew
         self.ledger = ledger = Ledger(clock, store)
@@ -200,6 +203,7 @@ class Node:
         """Take [session], [offline] and [limits]; they change while running."""
         self.config = config
         self.pressure.apply(config.limits)
+        self.registrations.rate = config.limits.registrations
         self.access.apply(config.session)
         self.sessions.apply(config.session)
         self.sending.apply(config)
@@ -314,13 +318,26 @@ class Node:
 
     async def start(self) -> None:
         """Take up what waited: sessions, messages, registrations."""
-        restored = await self.sessions.restore()
         await self.outbox.start()
-        if restored:
-            self._log.info("{count} sessions are open again", count=restored)
+        self.restored = defer.ensureDeferred(self._restore())
         for seconds, loop in self._loops:
             loop.clock = self.clock
             loop.start(seconds)
+
+    async def _restore(self) -> None:
+        """Claim the sessions of before, beside what handsets and SIP users ask."""
+        while not self.sap.stopping:
+            try:
+                restored = await self.sessions.restore()
+            except Unreachable as error:
+                self._log.warn("open sessions wait: {why}", why=str(error))
+                await task.deferLater(self.clock, RETRY)
+            except defer.CancelledError:
+                return
+            else:
+                if restored:
+                    self._log.info("{count} sessions are open again", count=restored)
+                return
 
     def _guarded(self, work: Any) -> defer.Deferred[Any]:
         d: defer.Deferred[Any] = defer.ensureDeferred(work())

@@ -30,8 +30,6 @@ BACK_OFF = (2.0, 5.0, 15.0, 60.0, 300.0)
 SHORTEST = 5.0
 """Seconds between two REGISTER of one user at least, whatever the core grants."""
 LONGEST = 7 * 86400
-RENEWED = 200
-"""Registrations a second, at most about, when a core is back."""
 STRIDE = 8
 """CSeq numbers that one REGISTER may use up in answering challenges: they are taken
 beforehand, so that after a crash none is used again."""
@@ -68,6 +66,7 @@ class Registrations:
         registrar: str,
         expires: int,
         token: Callable[[], str],
+        rate: int = 200,
         spread: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._clock = clock
@@ -78,6 +77,8 @@ class Registrations:
         self._registrar = registrar
         self._expires = expires
         self._token = token
+        self.rate = rate
+        """REGISTER requests a second, at most about, after a start or an outage."""
         self._spread = spread
         self._bindings: dict[str, Binding] = {}
         self._stopped = False
@@ -112,6 +113,11 @@ class Registrations:
         binding = self._bindings.get(session.aor)
         if binding is None:
             binding = self._bindings[session.aor] = Binding(Account(session.aor))
+            within = self._sessions.restoring / self.rate
+            if within > 1 and self._sessions.returns(session) and not self._stopped:
+                # The core still has the registration of before.
+                self._soon(binding, within)
+                return
         elif binding.wanted:
             return
         binding.wanted = True
@@ -126,12 +132,15 @@ class Registrations:
 
     def renew(self) -> None:
         """Register everyone again, soon: the core was away and may have forgotten."""
-        within = max(len(self._bindings) / RENEWED, 1.0)
+        within = max(len(self._bindings) / self.rate, 1.0)
         for binding in self._bindings.values():
             if binding.wanted and not binding.busy and not self._stopped:
                 _cancel(binding)
-                delay = self._spread(0.0, within)
-                binding.call = self._clock.callLater(delay, self._refresh, binding)
+                self._soon(binding, within)
+
+    def _soon(self, binding: Binding, within: float) -> None:
+        delay = self._spread(0.0, within)
+        binding.call = self._clock.callLater(delay, self._refresh, binding)
 
     def _go_on(self, binding: Binding) -> None:
         """Do what the binding needs next, unless that is under way."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from twisted.internet import defer
+from twisted.internet import defer, task
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from gateway.config import Session as Settings
@@ -56,6 +56,10 @@ class Sessions:
         self._looks: dict[str, float] = {}
         self._call: IDelayedCall | None = None
         self._restoring: dict[str, defer.Deferred[None]] = {}
+        self._recallable: dict[str, list[str]] = {}
+        self._pause: defer.Deferred[None] | None = None
+        self.restoring = 0
+        """How many sessions are claimed one after the other after a start."""
         self.on_opened: list[Callable[[Session], None]] = []
         self.on_closed: list[Callable[[Session, int], None]] = []
 
@@ -258,20 +262,49 @@ class Sessions:
             self._log.failure("a session was not ended", failure)
 
     async def restore(self) -> int:
-        """Claim every open session of the store, a few at a time; how many."""
+        """Claim every open session of the store, a few at a time; how many.
+
+        Each few are followed by a pause as long as they took, so that half of the time
+        is left to live traffic: who is heard meanwhile is claimed at once (``find``,
+        ``recall``). Raises Unreachable, and CancelledError when it is stopped.
+        """
         records = await self._store.open_sessions()
-        waiting = iter(records)
-
-        async def worker() -> None:
-            for record in waiting:
-                await self.find(record.id)
-
-        workers = [defer.ensureDeferred(worker()) for _ in range(_RESTORING)]
-        await defer.gatherResults(workers, consumeErrors=True)
+        self.restoring = len(records)
+        for record in records:
+            self._recallable.setdefault(record.aor, []).append(record.id)
+        try:
+            for first in range(0, len(records), _RESTORING):
+                begun = self._clock.seconds()
+                some = [record.id for record in records[first : first + _RESTORING]]
+                await self._find_all(some)
+                took = self._clock.seconds() - begun
+                if took > 0:
+                    self._pause = task.deferLater(self._clock, took)
+                    await self._pause
+        finally:
+            self.restoring = 0
+            self._recallable.clear()
         return len(records)
+
+    def returns(self, session: Session) -> bool:
+        """Tell whether a session is being claimed, and no new one."""
+        return session.id in self._restoring
+
+    async def recall(self, aor: str) -> None:
+        """Claim the sessions of a user before their turn. Raises Unreachable."""
+        await self._find_all(self._recallable.pop(aor, ()))
+
+    async def _find_all(self, session_ids: Iterable[str]) -> None:
+        work = [defer.ensureDeferred(self.find(each)) for each in session_ids]
+        outcomes: list[Any] = await defer.DeferredList(work, consumeErrors=True)
+        for found, outcome in outcomes:
+            if not found:
+                outcome.raiseException()
 
     def stop(self) -> None:
         """Cancel the timer; the sessions stay open in the store."""
+        if self._pause is not None:
+            self._pause.cancel()
         if self._call is not None:
             self._call.cancel()
             self._call = None
