@@ -471,9 +471,12 @@ class Machine(RuleBasedStateMachine):
         to=st.sampled_from(["dave", "dave", "erin", "bob"]),
         validity=st.sampled_from([None, None, 60]),
         lost=st.sampled_from([False, False, True]),
+        slow=st.booleans(),
     )
-    def send(self, n: int, to: str, validity: int | None, lost: bool) -> None:
-        """Send a message."""
+    def send(
+        self, n: int, to: str, validity: int | None, lost: bool, slow: bool
+    ) -> None:
+        """Send a message, perhaps while the core takes its time."""
         slot = self.open_slot(n)
         text = f"out {len(self.account.sent)}"
         age = 3 * 86400 if validity is None else validity
@@ -489,7 +492,9 @@ class Machine(RuleBasedStateMachine):
         self.account.sent[text] = sent
         extra = "" if validity is None else f"<Validity>{validity}</Validity>"
         self.content(sent, extra)
+        answer, self.answer = self.answer, 0 if slow else self.answer
         self.send_once(sent, None, lost)
+        self.answer = answer
 
     def content(self, sent: Sent, extra: str = "") -> str:
         """Write a SendMessage, each time the same."""

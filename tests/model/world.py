@@ -8,13 +8,16 @@ can act any more.
 from __future__ import annotations
 
 import inspect
+import random
 from collections.abc import Callable
 from typing import Any, cast
+from unittest import mock
 
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 
 from gateway.errors import Unreachable
+from gateway.services.tokens import RandomTokens
 from gateway.sip.message import Request, Response
 from gateway.sip.transaction import Hop
 from gateway.store import StoredMessage
@@ -82,9 +85,12 @@ class World:
         self.life += 1
         self.link = Link(self._answer)
         self.gate = Gate(self.store)
-        self.node = build(
-            self.clock, self.link, store=cast(SqlStore, self.gate), **self._sections
-        )
+        # The same in each replay: ids order what has the same time.
+        tokens = RandomTokens(random.Random(self.life).randbytes)
+        with mock.patch("gateway.services.node.RandomTokens", lambda: tokens):
+            self.node = build(
+                self.clock, self.link, store=cast(SqlStore, self.gate), **self._sections
+            )
 
     @property
     def now(self) -> float:
