@@ -13,6 +13,7 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 
 from gateway.log import Logger
+from gateway.services.reports import SENT_AS
 from gateway.store import FinalState, HistoryEntry, Store, StoredMessage
 
 TO_SIP = "to_sip"
@@ -46,6 +47,8 @@ class Ledger:
         if message.direction == TO_SIP:
             user = message.sender
             detail["to"] = message.recipient
+            if SENT_AS in message.headers:
+                detail[SENT_AS] = message.headers[SENT_AS]
         else:
             user = message.recipient
             detail["from"] = message.sender

@@ -12,6 +12,8 @@ from gateway.store import StoredMessage
 from gateway.translation.messaging import media_type, moment
 
 _CODE = "report"
+SENT_AS = "sent_as"
+"""The MessageID by which its sender knows a message, where it is not its own."""
 
 
 def report_of(
@@ -33,7 +35,11 @@ def report_of(
         accepted_at=at,
         expires_at=at + seconds * 1_000_000,
         direction="to_handset",
-        headers={_CODE: str(code), "size": str(len(message.content))},
+        headers={
+            _CODE: str(code),
+            SENT_AS: message.headers.get(SENT_AS, message.id),
+            "size": str(len(message.content)),
+        },
     )
 
 
@@ -45,7 +51,7 @@ def is_report(message: StoredMessage) -> bool:
 def primitive(report: StoredMessage, user: str) -> DeliveryReportRequest:
     """Write a report for the session of ``user``."""
     info = MessageInfo(
-        message_id=report.id[:-1],
+        message_id=report.headers.get(SENT_AS, report.id[:-1]),
         content_type=media_type(report.content_type),
         content_size=int(report.headers["size"]),
         recipient=Recipient(user=(User(user_id=report.sender),)),

@@ -27,6 +27,7 @@ from gateway.log import Complaints, Logger, transaction
 from gateway.services.deadlines import LATE, Deadlines
 from gateway.services.ledger import TO_SIP, Ledger
 from gateway.services.outbox import Line, Outbox
+from gateway.services.reports import SENT_AS
 from gateway.services.ua import NoAnswer
 from gateway.store import StoredMessage, Subscriber
 from gateway.translation import status
@@ -118,6 +119,9 @@ class Sending:
                 refused.setdefault(901, []).append(user_id)
             else:
                 draft = self._draft(session, aor, content, validity, date_time)
+                if drafts:
+                    # The handset knows one id for all: the first's.
+                    draft.headers[SENT_AS] = drafts[0][1].id
                 drafts.append((user_id, draft))
         codes = await self._all([draft for _, draft in drafts], session)
         for (user_id, _), code in zip(drafts, codes, strict=True):

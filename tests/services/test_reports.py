@@ -32,6 +32,31 @@ def test_a_sender_who_is_there_hears_of_it_and_confirms(alice, core, clock):
     assert alice.poll() == []
 
 
+def test_a_report_has_the_id_by_which_the_sender_knows_the_message(alice, core, clock):
+    dave = "<User><UserID>wv:dave@example.com</UserID></User>"
+    erin = dave.replace("dave", "erin")
+    core.script = lambda request: None if request.method == "MESSAGE" else 200
+    reply = alice.begin(
+        alice.body(alice.transaction(SEND.replace(dave, f"{dave}{erin}")))
+    )
+    clock.pump([1] * 9)
+    sent = alice.read(result_of(reply)).transactions[0].primitive
+    assert sent.result.code == 200
+    core.script = lambda request: 404 if request.method == "MESSAGE" else 200
+    clock.pump([1] * 60)
+    offers = alice.poll() + alice.poll()
+    infos = [offer.primitive.message_info for offer in offers]
+    assert {info.recipient.user[0].user_id for info in infos} == {
+        "wv:dave@example.com",
+        "wv:erin@example.com",
+    }
+    assert {info.message_id for info in infos} == {sent.message_id}
+    own = result_of(alice.node.store.messages_of("sip:alice@example.com"))
+    assert len(own) == 2 and sent.message_id in own
+    named = [detail.get("sent_as") for (_, detail), *_ in told(alice.node)]
+    assert sorted(named, key=str) == sorted((None, sent.message_id), key=str)
+
+
 def test_a_report_waits_for_a_sender_who_left(alice, core, clock):
     fail_later(alice, core, clock)
     alice.ask("<Logout-Request/>")
