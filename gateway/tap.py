@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from gateway.store.sql import SqlStore
 from gateway.supervisor import notify
 
 SIP = "sip"
-_RELOADED = ("binding[", "log.", "session.", "offline.")
+_RELOADED = ("binding[", "log.", "session.", "offline.", "limits.")
 ADMIN = "admin"
 """The bindings behind the [sip] and [admin] sections; they have no tables."""
 
@@ -154,6 +154,8 @@ class Gateway(MultiService):
         self.node.listening(self.sip.addresses)
         await self.node.start()
         _settle_memory()
+        # What is restored meanwhile stays as well; nobody has to wait for a look at it.
+        self.node.restored.addCallback(lambda _: gc.freeze())
         for _, part in self.parts:
             part.setServiceParent(self)
         self._log.info(
@@ -222,7 +224,11 @@ class Gateway(MultiService):
         changed = set(config.changes(self.config, new))
         _apply(new.log)
         self.config = replace(
-            self.config, log=new.log, session=new.session, offline=new.offline
+            self.config,
+            log=new.log,
+            session=new.session,
+            offline=new.offline,
+            limits=new.limits,
         )
         self.node.apply(self.config)
         kept = {name for name in changed if not name.startswith(_RELOADED)}
@@ -248,11 +254,22 @@ class Gateway(MultiService):
 
     async def _stop(self) -> None:
         notify("STOPPING=1")
-        self.node.drain()
-        stopped = defer.maybeDeferred(super().stopService)
-        await stopped.addTimeout(DRAIN, self._reactor, lambda result, limit: None)
-        self.sip.stopService()
-        await self.node.stop()
+        bindings = super().stopService
+        for what, work in (
+            ("draining", self.node.drain),
+            ("the bindings", lambda: self._in_time(bindings)),
+            ("SIP", self.sip.stopService),
+            ("the node", lambda: defer.Deferred.fromCoroutine(self.node.stop())),
+        ):
+            try:
+                await defer.maybeDeferred(work)
+            except Exception:
+                # The rest must end all the same: the store's threads above all.
+                self._log.failure("{what} did not end well", what=what)
+
+    def _in_time(self, work: Callable[[], Any]) -> defer.Deferred[Any]:
+        ending = defer.maybeDeferred(work)
+        return ending.addTimeout(DRAIN, self._reactor, lambda result, limit: None)
 
 
 def _apply(log: config.Log) -> None:
