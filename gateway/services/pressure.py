@@ -4,7 +4,7 @@ New work is a message, from either side, and a login. Under overload it is answe
 the protocol's own "try later" before anything is done for it; polls, confirmations,
 keep-alives and logouts go on, because they relieve. Two things tell overload: the store
 has too many writes waiting, or the present turn of the reactor has taken new work for
-longer than ``limits.turn``. As a turn handles all that has arrived, its length is the
+longer than ``limits.turn``, and more than ``LEAST``. As a turn handles all that has arrived, its length is the
 time that everybody waits; bounded, nobody waits long, however much arrives.
 """
 
@@ -21,6 +21,9 @@ from gateway.log import Logger
 
 CALM = 5.0
 """Seconds without anything put off after which the overload is over."""
+LEAST = 256
+"""What every turn takes, however long: so many wait on no queue worth the name, and a
+turn may be long because the machine stood still."""
 TRY_AGAIN = 10
 """Seconds after which a handset that was put off may try again."""
 
@@ -37,6 +40,7 @@ class Pressure:
         self._clock = clock
         self._waiting = waiting
         self._began: float | None = None
+        self._taken = 0
         self._turn: IDelayedCall | None = None
         self._calming: IDelayedCall | None = None
         self._put_off = 0
@@ -54,11 +58,12 @@ class Pressure:
         if self._waiting() < self.limits.writes:
             now = self._clock.seconds()
             if self._began is None:
-                self._began = now
+                self._began, self._taken = now, 1
                 # Called when this turn of the reactor is over.
                 self._turn = self._clock.callLater(0, self._turned)
                 return False
-            if now - self._began <= self.limits.turn:
+            if self._taken < LEAST or now - self._began <= self.limits.turn:
+                self._taken += 1
                 return False
         self.put_off(road)
         return True

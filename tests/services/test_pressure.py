@@ -38,6 +38,12 @@ def clock() -> Working:
     return clock
 
 
+@pytest.fixture(autouse=True)
+def least(monkeypatch):
+    """Let every turn take one at least."""
+    monkeypatch.setattr(pressure, "LEAST", 1)
+
+
 @pytest.fixture
 def late(clock, core, alice):
     """Have the node take one message, and be at work on that for too long."""
@@ -65,6 +71,16 @@ def test_a_message_from_sip_is_put_off_with_a_time_to_retry(core, late):
     assert 5 <= int(answer.headers.get("Retry-After")) <= 10
     assert late.ua.counts()["servers"] == 1, "nothing is kept of what was put off"
     assert refused(late, "sip") == 1
+
+
+def test_a_long_turn_takes_some_all_the_same(clock, core, alice, monkeypatch):
+    monkeypatch.setattr(pressure, "LEAST", 4)
+    clock.next_turn()
+    answers = []
+    for _ in range(6):
+        answers.append(at_once(core, message_to("alice")).status)
+        clock.worked += 1.0
+    assert answers == [200] * 4 + [503] * 2
 
 
 def test_times_to_retry_are_not_all_the_same(core, late):
