@@ -193,10 +193,11 @@ class Gateway(MultiService):
 
     def _signals(self) -> None:
         """Take the signals over from twistd, whose end is 143 and whose HUP kills."""
-        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGTERM, self.on_term)
         signal.signal(signal.SIGHUP, self._on_hup)
 
-    def _on_term(self, number: int, frame: object) -> None:
+    def on_term(self, number: int, frame: object) -> None:
+        """End in order; the handler of a signal."""
         self._reactor.callFromThread(self._stop_once)
 
     def _on_hup(self, number: int, frame: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import secrets
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -104,6 +105,9 @@ def _serve(path: Path, passwords: dict[str, str]) -> int:
     running: Any = reactor
     running.addSystemEventTrigger("before", "shutdown", gateway.stopService)
     gateway.startService()
+    if sys.stdin.isatty():
+        # A terminal that is closed ends what it began: nobody could, otherwise.
+        running.callWhenRunning(signal.signal, signal.SIGHUP, gateway.on_term)
     running.run()
     return 0
 
