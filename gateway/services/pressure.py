@@ -4,8 +4,9 @@ New work is a message, from either side, and a login. Under overload it is answe
 the protocol's own "try later" before anything is done for it; polls, confirmations,
 keep-alives and logouts go on, because they relieve. Two things tell overload: the store
 has too many writes waiting, or the present turn of the reactor has taken new work for
-longer than ``limits.turn``, and more than ``LEAST``. As a turn handles all that has arrived, its length is the
-time that everybody waits; bounded, nobody waits long, however much arrives.
+longer than ``limits.turn``, and more than ``LEAST``. As a turn handles all that has
+arrived, its length is the time that everybody waits; bounded, nobody waits long,
+however much arrives.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from twisted.internet import defer, task
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -23,6 +23,7 @@ from gateway.errors import Unreachable
 from gateway.log import Logger
 from gateway.store import SessionRecord, Store
 
+T = TypeVar("T")
 LOGGED_OUT = 200
 EXPIRED = 600
 FORCED = 601
@@ -57,6 +58,7 @@ class Sessions:
         self._call: IDelayedCall | None = None
         self._restoring: dict[str, defer.Deferred[None]] = {}
         self._recallable: dict[str, list[str]] = {}
+        self._recalls: dict[str, defer.Deferred[Exception | None]] = {}
         self._pause: defer.Deferred[None] | None = None
         self.restoring = 0
         """How many sessions are claimed one after the other after a start."""
@@ -291,8 +293,28 @@ class Sessions:
         return session.id in self._restoring
 
     async def recall(self, aor: str) -> None:
-        """Claim the sessions of a user before their turn. Raises Unreachable."""
-        await self._find_all(self._recallable.pop(aor, ()))
+        """Claim the sessions of a user before their turn; who waits goes on in order.
+
+        Raises Unreachable.
+        """
+        recalled = self._recalls.get(aor)
+        if recalled is None:
+            session_ids = self._recallable.pop(aor, None)
+            if session_ids is None:
+                return
+            recalled = self._recalls[aor] = defer.Deferred()
+            defer.ensureDeferred(self._recall(aor, session_ids))
+        error = await _fired(recalled)
+        if error is not None:
+            raise error
+
+    async def _recall(self, aor: str, session_ids: Iterable[str]) -> None:
+        error: Exception | None = None
+        try:
+            await self._find_all(session_ids)
+        except Exception as raised:
+            error = raised  # for all who wait
+        self._recalls.pop(aor).callback(error)
 
     async def _find_all(self, session_ids: Iterable[str]) -> None:
         work = [defer.ensureDeferred(self.find(each)) for each in session_ids]
@@ -310,10 +332,15 @@ class Sessions:
             self._call = None
 
 
-def _fired(d: defer.Deferred[None]) -> defer.Deferred[None]:
-    """Give a Deferred that fires after ``d`` and can be awaited by many."""
-    mine: defer.Deferred[None] = defer.Deferred()
-    d.addCallback(mine.callback)
+def _fired(d: defer.Deferred[T]) -> defer.Deferred[T]:
+    """Give a Deferred that fires with ``d`` and can be awaited by many, in order."""
+    mine: defer.Deferred[T] = defer.Deferred()
+
+    def fire(result: T) -> T:
+        mine.callback(result)
+        return result
+
+    d.addCallback(fire)
     return mine
 
 

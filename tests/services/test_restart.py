@@ -123,6 +123,34 @@ def test_a_message_for_a_session_not_yet_back_is_offered_to_it(store, restart):
     assert texts(handset.poll()) == ["welcome back"]
 
 
+def test_messages_that_wait_for_a_session_keep_their_order(store, restart):
+    gate = Gate(store)
+    core = Core()
+    node = restart(core)
+    sent = [f"text {number}" for number in range(3)]
+    for text in sent:
+        assert core.ask(message_to("u7", text)) is None
+    while gate.waiting:
+        gate.open()
+    assert [response.status for response in core.responses] == [200] * 3
+    handset = Handset(node, user="wv:u7@example.com")
+    handset.session = session_of(store, "u7")
+    assert [texts(handset.poll()) for _ in sent] == [[text] for text in sent]
+
+
+def test_messages_for_a_session_that_cannot_be_claimed_are_put_off(store, restart):
+    gate = Gate(store)
+    core = Core()
+    restart(core)
+    for _ in range(2):
+        assert core.ask(message_to("u7")) is None
+    while gate.waiting:  # whose turn it is asks for himself once more
+        waiting, gate.waiting = gate.waiting, []
+        for claim in waiting:
+            claim.errback(Unreachable("the store is down"))
+    assert [response.status for response in core.responses] == [503] * 2
+
+
 def test_a_login_meanwhile_replaces_the_session_of_the_same_client(store, restart):
     Gate(store, free=("u69",))
     node = restart()
