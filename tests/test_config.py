@@ -55,8 +55,31 @@ def faults(checkers=None, **sections) -> list[str]:
 
 
 def without_path(found: Config) -> dict:
-    sections = ("gateway", "store", "sip", "session", "offline", "log", "bindings")
+    sections = "gateway store sip session offline limits log bindings".split()
     return {name: getattr(found, name) for name in sections}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("turn", 0),
+        ("turn", "1h"),
+        ("requests", 0),
+        ("writes", 20_000),  # the store itself takes no more
+        ("session_requests", 0),
+        ("session_bytes", 0),
+        ("session_burst", -1),
+        ("registrations", 0),
+        ("registration", 100),
+    ],
+)
+def test_limits_that_would_stop_everything_are_faults(key, value):
+    [fault] = faults(limits={key: value})
+    assert fault.startswith(f"limits.{key}: ")
+
+
+def test_a_change_of_a_limit_is_named():
+    assert changes(minimal(), minimal(limits={"turn": 0.2})) == ("limits.turn",)
 
 
 def test_the_sample_holds_every_default():
