@@ -61,7 +61,8 @@ def measure() -> list[Line]:
             core=core.port,
             subscribers=SESSIONS + AWAY,
             settings=_SETTINGS,
-            binding="max_connections_per_address = 4096",
+            # Those of the round before may not be closed yet.
+            binding="max_connections = 16384\nmax_connections_per_address = 16384",
         ) as service,
     ):
         lines = [
