@@ -75,8 +75,9 @@ class AdminTests(TestCase):
     def test_a_page_that_is_read_leaves_no_line_in_the_log(self):
         """Prometheus reads it every few seconds."""
         events: list[Any] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        note = cast(Any, events.append)
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
         yield defer.ensureDeferred(self.get("/metrics"))
         self.assertEqual([e for e in events if "/metrics" in formatEvent(e)], [])
 

@@ -117,7 +117,8 @@ def test_a_message_for_a_session_not_yet_back_is_offered_to_it(store, restart):
     Gate(store, free=("u69",))
     core = Core()
     node = restart(core)
-    assert core.ask(message_to("u69", "welcome back")).status == 200
+    answer = core.ask(message_to("u69", "welcome back"))
+    assert answer is not None and answer.status == 200
     handset = Handset(node, user="wv:u69@example.com")
     handset.session = session_of(store, "u69")
     assert texts(handset.poll()) == ["welcome back"]
