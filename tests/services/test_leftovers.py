@@ -9,7 +9,15 @@ import pytest
 from gateway.csp.common import KeepAliveRequest
 from gateway.csp.schema import Version
 from gateway.csp.session import KEPT_ANSWERS, Answer, Session
-from tests.services.doubles import Handset, queue, result_of, texts
+from gateway.errors import Unreachable
+from tests.services.doubles import (
+    Handset,
+    message_to,
+    queue,
+    result_of,
+    send_message,
+    texts,
+)
 
 
 @pytest.fixture
@@ -62,8 +70,10 @@ def test_few_lost_answers_are_kept(session):
 
 
 def test_what_is_kept_of_a_session_is_kept_for_a_day_at_most(clock, make):
-    """However long its KeepAliveTime."""
+    """However long its KeepAliveTime, and before it is swept."""
     node = make(session={"keep_alive_min": 36_000, "retention": 5})
+    for _, loop in node._loops:
+        loop.stop()
     handset = Handset(node).open()
     name = handset.session
     assert name is not None
@@ -114,3 +124,36 @@ def test_what_went_to_another_session_alone_is_offered_when_that_ends(core, make
         reply = low.confirm(offers[0])
         offers = list(reply.transactions) if reply is not None else low.poll()
     assert sorted(map(str, seen)) == ["a", "b", "c", "for the other"]
+
+
+def test_what_is_on_offer_is_not_offered_anew_when_another_session_ends(core, node):
+    """It is not read from the store a second time."""
+    one, other = (Handset(node, client=f"http://h/{n}").open() for n in range(2))
+    queue(core, "x")
+    assert texts(one.poll()) == ["x"]
+    other.ask("<Logout-Request/>")
+    assert one.poll() == []
+
+
+def test_an_open_session_has_room_for_its_whole_queue(core, make):
+    """Though fewer messages are kept for users who are away."""
+    node = make(session={"queue": 5}, offline={"max_messages": 2})
+    Handset(node).open()
+    queue(core, *"abcde")
+    response = core.ask(message_to("alice", "f"))
+    assert response is not None and response.status == 480
+
+
+def test_a_line_whose_message_was_not_kept_is_free_again(
+    clock, core, alice, monkeypatch
+):
+    """The sender heard 503; the next one goes to the core at once."""
+    core.script = lambda r: None if r.method == "MESSAGE" else 200
+
+    async def away(message: Any, limits: Any = None) -> None:
+        raise Unreachable("the store is down")
+
+    monkeypatch.setattr(alice.node.store, "add_message", away)
+    alice.begin(alice.body(alice.transaction(send_message("x"))))
+    clock.pump([1.0] * 9)
+    assert len(alice.node.outbox) == 0
